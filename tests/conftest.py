@@ -1,0 +1,22 @@
+"""What holds for every test: few threads; property tests draw the same examples each run."""
+
+import os
+
+import torch
+from hypothesis import HealthCheck, settings
+
+# More threads only fight over small matrices. torch has heeded OMP_NUM_THREADS where it is set.
+if "OMP_NUM_THREADS" not in os.environ:
+    torch.set_num_threads(2)
+
+# No deadline: the first example of a test pays for imports and compilation.
+settings.register_profile(
+    "ci",
+    deadline=None,
+    derandomize=True,
+    print_blob=True,
+    suppress_health_check=[HealthCheck.too_slow],
+)
+# HYPOTHESIS_PROFILE=explore looks for new failures: other examples each run.
+settings.register_profile("explore", settings.get_profile("ci"), derandomize=False)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))
