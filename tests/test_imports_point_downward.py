@@ -17,7 +17,10 @@ PACKAGE = "unrolled"
 SOURCE = Path(__file__).parent.parent / "src" / PACKAGE
 
 # From the bottom up. A module imports from its own layer and from those below it.
-CORE = "sizes ir ops functions trace cell naive latex passes lower recurrence backends"
+CORE = """
+    sizes ir ops serialize builder proxy functions trace cell naive latex passes lower recurrence
+    backends
+"""
 LAYERS = (
     {"errors"},
     set(CORE.split()),
