@@ -1,0 +1,171 @@
+"""Token files: a corpus encoded once, and mapped into memory for each run that reads it.
+
+Two files in a cache directory: ``<key>.tokens`` holds the ids, little-endian and nothing else;
+``<key>.json`` the vocabulary and the number of tokens. The key is a hash of what the ids depend on.
+The JSON file is written last, so that it vouches for the other.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from unrolled.data.corpus import Source, read, read_source
+from unrolled.data.files import staged
+from unrolled.data.vocabulary import Ids, Vocabulary, VocabularyConfig
+from unrolled.errors import DataError
+
+_VERSION = 1
+
+
+@dataclass(frozen=True)
+class TokenFile:
+    """An encoded corpus: where there is "<eos>", it stands before and after each document.
+
+    Attributes:
+        path: The file of ids.
+        vocabulary: What the ids mean.
+        length: The number of ids.
+        unknown: How many of them are "<unk>".
+        fingerprint: The same for the same corpus with the same vocabulary, and only then.
+    """
+
+    path: Path
+    vocabulary: Vocabulary
+    length: int
+    unknown: int
+    fingerprint: str
+
+    def __len__(self) -> int:
+        return self.length
+
+    @property
+    def tokens(self) -> Ids:
+        """All ids ``[length]``, uint16 or uint32, read from the disk as they are used."""
+        return np.memmap(self.path, self.vocabulary.dtype.newbyteorder("<"), "r", shape=self.length)
+
+    def split(self, validation_fraction: float) -> tuple[Ids, Ids]:
+        """The corpus' first part for training and its last for validation, as views.
+
+        Raises:
+            DataError: where the fraction is not in [0, 1).
+        """
+        if not 0 <= validation_fraction < 1:
+            raise DataError(
+                f"the validation fraction is at least 0 and less than 1, not {validation_fraction}"
+            )
+        cut = self.length - round(self.length * validation_fraction)
+        return self.tokens[:cut], self.tokens[cut:]
+
+
+def encode_corpus(
+    sources: Sequence[Source],
+    vocabulary: Vocabulary | VocabularyConfig,
+    directory: str | os.PathLike[str],
+    encoding: str = "utf-8",
+    progress: Callable[[int], None] | None = None,
+) -> TokenFile:
+    """The corpus' token file in ``directory``: the one that is there, or a new one.
+
+    The corpus is read in pieces and is never whole in memory.
+
+    Args:
+        sources: The documents.
+        vocabulary: One that exists, or how to build it from this corpus.
+        directory: Where token files are kept, made if it doesn't exist.
+        encoding: How the documents are encoded; a byte vocabulary takes any bytes.
+        progress: Called now and then with the number of tokens written so far.
+
+    Raises:
+        DataError: where the corpus can't be read, has fewer than two different tokens, or the disk
+            is full.
+    """
+    config = asdict(vocabulary) if isinstance(vocabulary, VocabularyConfig) else None
+    settings = config if isinstance(vocabulary, VocabularyConfig) else vocabulary.to_dict()
+    binary = vocabulary.kind == "byte"
+    identities = [source.identity for source in sources]
+    key = _digest([_VERSION, identities, "" if binary else encoding, settings])[:32]
+    ids = Path(directory) / f"{key}.tokens"
+    manifest = ids.with_suffix(".json")
+    found = _reuse(ids, manifest)
+    if found is not None:
+        return found
+
+    if isinstance(vocabulary, VocabularyConfig):
+        vocabulary = vocabulary.build(read(sources, encoding, binary=binary))
+    counts = np.zeros(len(vocabulary), np.int64)
+    content = hashlib.sha256()
+    # Several runs may encode the same corpus at once; each writes its own file.
+    with staged(ids, f"{os.getpid()}.tmp") as file:
+        for piece in _pieces(sources, vocabulary, encoding):
+            data = piece.astype(piece.dtype.newbyteorder("<"), copy=False).tobytes()
+            file.write(data)
+            content.update(data)
+            counts += np.bincount(piece, minlength=len(vocabulary))
+            if progress is not None:
+                progress(int(counts.sum()))
+        _check(counts, vocabulary, sources)
+    unknown = 0 if vocabulary.unk is None else int(counts[vocabulary.unk])
+    fingerprint = _digest([vocabulary.to_dict(), content.hexdigest()])
+    written = TokenFile(ids, vocabulary, int(counts.sum()), unknown, fingerprint)
+    description = {
+        "version": _VERSION,
+        "length": written.length,
+        "unknown": unknown,
+        "fingerprint": fingerprint,
+        "sources": [source.name for source in sources],
+        "vocabulary": vocabulary.to_dict(),
+    }
+    with staged(manifest, f"{os.getpid()}.tmp") as file:
+        file.write(json.dumps(description, ensure_ascii=False).encode())
+    return written
+
+
+def _pieces(sources: Sequence[Source], vocabulary: Vocabulary, encoding: str) -> Iterator[Ids]:
+    end: Ids = np.array([] if vocabulary.eos is None else [vocabulary.eos], vocabulary.dtype)
+    yield end
+    for source in sources:
+        for text in read_source(source, encoding, binary=vocabulary.kind == "byte"):
+            yield vocabulary.encode(text)
+        yield end
+
+
+def _check(counts: NDArray[np.int64], vocabulary: Vocabulary, sources: Sequence[Source]) -> None:
+    names = ", ".join(source.name for source in sources[:3])
+    ordinary = np.flatnonzero(counts)
+    ordinary = ordinary[ordinary != vocabulary.eos] if vocabulary.eos is not None else ordinary
+    if len(ordinary) == 0:
+        raise DataError(f"the corpus is empty: there is no token in {names}")
+    if len(ordinary) == 1:
+        raise DataError(
+            f"the corpus {names} is the token {vocabulary.tokens[ordinary[0]]!r} alone: there is "
+            "nothing to learn, give it more text"
+        )
+
+
+def _reuse(ids: Path, manifest: Path) -> TokenFile | None:
+    """The token file, where it was written to its end and is as it was."""
+    try:
+        values: Any = json.loads(manifest.read_text("utf-8"))
+        vocabulary = Vocabulary.from_dict(values["vocabulary"])
+        found = TokenFile(
+            ids, vocabulary, int(values["length"]), int(values["unknown"]), values["fingerprint"]
+        )
+        if ids.stat().st_size != found.length * vocabulary.dtype.itemsize:
+            return None
+    except (OSError, ValueError, KeyError, TypeError, DataError):
+        # A cache entry that is missing or damaged is written again.
+        return None
+    return found
+
+
+def _digest(values: object) -> str:
+    return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
