@@ -178,8 +178,10 @@ def read_source(source: Source, encoding: str = "utf-8", *, binary: bool = False
     rest = ""
     for text in _decoded(source, "utf-8" if binary else encoding, binary):
         rest += text
-        # A line longer than a block is cut before a space, or where it stands.
-        cut = rest.rfind("\n") + 1 or max(0, rest.rfind(" ")) or len(rest)
+        cut = rest.rfind("\n") + 1
+        if not cut and len(rest) >= _BLOCK:
+            # A line longer than a block is cut before a space, or where it stands.
+            cut = max(0, rest.rfind(" ")) or len(rest)
         if cut:
             yield rest[:cut]
         rest = rest[cut:]

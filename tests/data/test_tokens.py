@@ -1,0 +1,158 @@
+"""Token files: exact, written once, reused, never half there."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from unrolled.data import corpus, tokens
+from unrolled.data.corpus import find
+from unrolled.data.tokens import encode_corpus
+from unrolled.data.vocabulary import Vocabulary, VocabularyConfig
+from unrolled.errors import DataError
+
+
+@pytest.fixture
+def text(tmp_path: Path) -> Path:
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "1.txt").write_text("hello\nworld\n")
+    (tmp_path / "in" / "2.txt").write_text("hallo welt")
+    return tmp_path / "in"
+
+
+@pytest.mark.parametrize("kind", ["char", "byte", "word"])
+@pytest.mark.parametrize("eos", [True, False])
+def test_the_ids_are_the_documents(tmp_path: Path, text: Path, kind: str, eos: bool):
+    config = VocabularyConfig(kind, eos=eos)  # type: ignore[arg-type]
+    file = encode_corpus(find(str(text)), config, tmp_path / "cache")
+    mark = "<eos>" if eos else ""
+    assert file.vocabulary.decode(file.tokens) == f"{mark}hello\nworld\n{mark}hallo welt{mark}"
+    assert len(file) == len(file.tokens)
+    assert isinstance(file.tokens, np.memmap)
+    assert file.unknown == 0
+
+
+def test_small_pieces_give_the_same_ids(
+    tmp_path: Path, text: Path, monkeypatch: pytest.MonkeyPatch
+):
+    for kind in ("char", "byte", "word"):
+        config = VocabularyConfig(kind)
+        whole = encode_corpus(find(str(text)), config, tmp_path / "whole")
+        with monkeypatch.context() as patch:
+            patch.setattr(corpus, "_BLOCK", 5)
+            pieces = encode_corpus(find(str(text)), config, tmp_path / "pieces")
+        assert pieces.vocabulary == whole.vocabulary
+        assert pieces.tokens.tolist() == whole.tokens.tolist()
+        assert pieces.fingerprint == whole.fingerprint
+
+
+def test_it_is_encoded_once(tmp_path: Path, text: Path, monkeypatch: pytest.MonkeyPatch):
+    sources = find(str(text))
+    first = encode_corpus(sources, VocabularyConfig(), tmp_path)
+    monkeypatch.setattr(tokens, "read_source", None)
+    monkeypatch.setattr(tokens, "read", None)
+    assert encode_corpus(sources, VocabularyConfig(), tmp_path) == first
+
+
+@pytest.mark.parametrize("change", ["content", "kind", "limit", "vocabulary", "file"])
+def test_it_is_encoded_anew_for_another_corpus_or_vocabulary(
+    tmp_path: Path, text: Path, change: str
+):
+    first = encode_corpus(find(str(text)), VocabularyConfig(), tmp_path)
+    config: Vocabulary | VocabularyConfig = VocabularyConfig()
+    if change == "content":
+        (text / "2.txt").write_text("hello welt!")
+    elif change == "kind":
+        config = VocabularyConfig("word")
+    elif change == "limit":
+        config = VocabularyConfig(min_count=2)
+    elif change == "vocabulary":
+        config = Vocabulary.build(["helo wrd"], "char")
+    elif change == "file":
+        (text / "3.txt").write_text("x")
+    second = encode_corpus(find(str(text)), config, tmp_path)
+    assert second.path != first.path
+    assert second.fingerprint != first.fingerprint
+    assert first.path.exists()
+
+
+def test_the_fingerprint_is_of_content_not_of_places(tmp_path: Path, text: Path):
+    first = encode_corpus(find(str(text)), VocabularyConfig(), tmp_path)
+    text.rename(tmp_path / "moved")
+    moved = encode_corpus(find(str(tmp_path / "moved")), first.vocabulary, tmp_path / "other")
+    assert moved.fingerprint == first.fingerprint
+
+
+def test_with_a_vocabulary_that_exists_the_unknown_are_counted(tmp_path: Path, text: Path):
+    vocabulary = Vocabulary.build(["helo wrd\n"], "char")
+    file = encode_corpus(find(str(text)), vocabulary, tmp_path)
+    assert file.vocabulary == vocabulary
+    assert file.unknown == 2  # the a and the t of "hallo welt"
+
+
+def test_without_unk_the_unknown_are_refused(tmp_path: Path, text: Path):
+    vocabulary = Vocabulary.build(["hel"], "char", unk=False)
+    with pytest.raises(DataError, match="doesn't know 'a', 'o', ' ', 'w', 't'"):
+        encode_corpus(find(str(text / "2.txt")), vocabulary, tmp_path)
+
+
+@pytest.mark.parametrize("damage", ["truncated", "no ids", "no json", "bad json", "other json"])
+def test_a_damaged_one_is_written_again(tmp_path: Path, text: Path, damage: str):
+    first = encode_corpus(find(str(text)), VocabularyConfig(), tmp_path)
+    expected = first.tokens.tolist()
+    manifest = first.path.with_suffix(".json")
+    if damage == "truncated":
+        first.path.write_bytes(first.path.read_bytes()[:-2])
+    elif damage == "no ids":
+        first.path.unlink()
+    elif damage == "no json":
+        manifest.unlink()
+    elif damage == "bad json":
+        manifest.write_text(manifest.read_text()[:-9])
+    elif damage == "other json":
+        values = json.loads(manifest.read_text())
+        del values["fingerprint"]
+        manifest.write_text(json.dumps(values))
+    again = encode_corpus(find(str(text)), VocabularyConfig(), tmp_path)
+    assert again.tokens.tolist() == expected
+    assert again == first
+
+
+def test_a_failure_leaves_nothing_behind(tmp_path: Path, text: Path):
+    (text / "3.txt").write_bytes(b"fine so far \xff")
+    vocabulary = Vocabulary.build(["abc"], "char")
+    with pytest.raises(DataError, match="not UTF-8"):
+        encode_corpus(find(str(text)), vocabulary, tmp_path / "cache")
+    assert list((tmp_path / "cache").iterdir()) == []
+
+
+def test_one_token_over_and_over_is_refused(tmp_path: Path):
+    (tmp_path / "a").write_text("aaaa")
+    for kind in ("char", "byte"):
+        with pytest.raises(DataError, match="nothing to learn"):
+            encode_corpus(find(str(tmp_path / "a")), VocabularyConfig(kind), tmp_path)
+
+
+def test_an_empty_corpus_is_refused(tmp_path: Path):
+    (tmp_path / "a").write_text("")
+    for kind in ("char", "byte", "word"):
+        with pytest.raises(DataError, match="the corpus is empty"):
+            encode_corpus(find(str(tmp_path / "a")), VocabularyConfig(kind), tmp_path)
+
+
+def test_progress_counts_tokens(tmp_path: Path, text: Path):
+    seen: list[int] = []
+    file = encode_corpus(find(str(text)), VocabularyConfig(), tmp_path, progress=seen.append)
+    assert seen == sorted(seen)
+    assert seen[-1] == len(file)
+
+
+def test_the_split_is_the_beginning_and_the_end(tmp_path: Path, text: Path):
+    file = encode_corpus(find(str(text)), VocabularyConfig(), tmp_path)
+    train, validation = file.split(0.1)
+    assert np.concatenate([train, validation]).tolist() == file.tokens.tolist()
+    assert len(validation) == round(0.1 * len(file))
+    assert len(file.split(0.0)[1]) == 0
+    with pytest.raises(DataError, match=r"less than 1, not 1\.5"):
+        file.split(1.5)
