@@ -1,6 +1,7 @@
 """Token files: exact, written once, reused, never half there."""
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -117,6 +118,19 @@ def test_a_damaged_one_is_written_again(tmp_path: Path, text: Path, damage: str)
     again = encode_corpus(find(str(text)), VocabularyConfig(), tmp_path)
     assert again.tokens.tolist() == expected
     assert again == first
+
+
+def test_it_is_found_again_without_its_corpus(tmp_path: Path, text: Path):
+    cache = tmp_path / "cache"
+    file = encode_corpus(find(str(text)), VocabularyConfig(), cache)
+    encode_corpus(find(str(text)), VocabularyConfig("word"), cache)
+    shutil.rmtree(text)
+    (cache / "other.json").write_text("{}")
+    assert tokens.find_encoded(cache, file.fingerprint) == file
+    assert tokens.find_encoded(cache, "0" * 64) is None
+    assert tokens.find_encoded(tmp_path / "nowhere", file.fingerprint) is None
+    file.path.write_bytes(b"")
+    assert tokens.find_encoded(cache, file.fingerprint) is None
 
 
 def test_a_failure_leaves_nothing_behind(tmp_path: Path, text: Path):

@@ -129,6 +129,18 @@ def encode_corpus(
     return written
 
 
+def find_encoded(directory: str | os.PathLike[str], fingerprint: str) -> TokenFile | None:
+    """The whole token file in ``directory`` with this fingerprint, or None.
+
+    With it a run goes on although its corpus is gone, as standard input is.
+    """
+    for manifest in sorted(Path(directory).glob("*.json")):
+        found = _reuse(manifest.with_suffix(".tokens"), manifest)
+        if found is not None and found.fingerprint == fingerprint:
+            return found
+    return None
+
+
 def _pieces(sources: Sequence[Source], vocabulary: Vocabulary, encoding: str) -> Iterator[Ids]:
     end: Ids = np.array([] if vocabulary.eos is None else [vocabulary.eos], vocabulary.dtype)
     yield end

@@ -1,0 +1,107 @@
+"""The recurrent layers that a configuration names: a drop-in or any cell, by name or file."""
+
+from __future__ import annotations
+
+import difflib
+import importlib.util
+from collections.abc import Mapping
+from pathlib import Path
+
+from unrolled.cell import Cell
+from unrolled.cells import CELLS
+from unrolled.errors import CellError, ModelError
+from unrolled.nn import GRU, LSTM, RNN, Recurrent
+
+Layers = Recurrent | RNN | GRU | LSTM
+
+DROP_INS: Mapping[str, type[RNN] | type[GRU] | type[LSTM]] = {"rnn": RNN, "gru": GRU, "lstm": LSTM}
+"""Names that stand for the layers with torch's parameters; a loaded model needs no equations."""
+
+
+def find_cell(name: str) -> Cell:
+    """The cell called ``name`` in ``unrolled.cells``, or in a file by ``file.py:function``.
+
+    A file named here is run, as ``import`` would.
+
+    Raises:
+        ModelError: where there is none.
+        CellError: where the file holds a step function that is no cell.
+    """
+    file, colon, function = name.rpartition(":")
+    if colon:
+        return _from_file(Path(file), function)
+    if name in CELLS:
+        return CELLS[name]
+    names = sorted({*CELLS, *DROP_INS})
+    close = difflib.get_close_matches(name, names, 3)
+    advice = f"did you mean {' or '.join(close)}?" if close else f"there are {', '.join(names)};"
+    raise ModelError(f"there is no cell {name!r}: {advice} A cell of your own is file.py:function")
+
+
+def _from_file(path: Path, function: str) -> Cell:
+    if not path.is_file():
+        raise ModelError(f"there is no file {path} to take the cell {function!r} from")
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    if spec is None or spec.loader is None:
+        raise ModelError(f"{path} is no Python file: a cell is named as file.py:function")
+    module = importlib.util.module_from_spec(spec)
+    try:
+        spec.loader.exec_module(module)
+    except CellError:
+        raise
+    except Exception as error:
+        raise ModelError(f"{path} can't be run: {type(error).__name__}: {error}") from error
+    found = getattr(module, function, None)
+    if isinstance(found, Cell):
+        return found
+    there = sorted(key for key, value in vars(module).items() if isinstance(value, Cell))
+    raise ModelError(
+        f"{path} has no cell {function!r}: it has {', '.join(there) or 'none'}; a cell is a "
+        "function with @unrolled.cell"
+    )
+
+
+def build(
+    cell: str | Cell,
+    input_size: int,
+    hidden_size: int,
+    num_layers: int,
+    dropout: float,
+    sizes: Mapping[str, int],
+) -> Layers:
+    """Recurrent layers, time-major, whose states are tuples or a tensor as the cell has them.
+
+    Args:
+        cell: A cell, or the name of a drop-in.
+        input_size: D of the first layer.
+        hidden_size: H.
+        num_layers: How many layers stand on each other.
+        dropout: The probability that an output between two layers is dropped.
+        sizes: The cell's other sizes by name.
+
+    Raises:
+        ModelError: where a drop-in is given sizes that it doesn't have.
+        CellError: where the cell can't be built with these sizes.
+    """
+    between = dropout if num_layers > 1 else 0.0
+    if isinstance(cell, Cell):
+        return Recurrent(
+            cell, input_size, hidden_size, num_layers, dropout=between, sizes=dict(sizes)
+        )
+    if sizes:
+        raise ModelError(f"the cell {cell} has no sizes {', '.join(sizes)}: leave them out")
+    return DROP_INS[cell](input_size, hidden_size, num_layers, dropout=between)
+
+
+def output_size(layers: Layers) -> int:
+    """The length of the last layer's output."""
+    if isinstance(layers, Recurrent):
+        return layers.cell.output_size(layers.layer_sizes[-1])
+    return layers.hidden_size
+
+
+def state_sizes(layers: Layers) -> tuple[int, ...]:
+    """The length of each state."""
+    if isinstance(layers, Recurrent):
+        return layers.cell.state_sizes(layers.layer_sizes[0])
+    return layers.cell.state_sizes({"D": layers.input_size, "H": layers.hidden_size})
