@@ -1,0 +1,48 @@
+"""Backends: what turns a Plan into a Kernel.
+
+A backend has a ``name``, ``supports(plan)``, which gives the reason where it can't serve a plan, and
+``compile(plan)``.  ``select`` is the only place that chooses among them.
+"""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from unrolled.backends import reference
+from unrolled.backends.protocol import Kernel
+from unrolled.errors import UnsupportedByBackend
+from unrolled.lower import Plan
+
+
+class Backend(Protocol):
+    """Makes kernels from plans."""
+
+    name: str
+
+    def supports(self, plan: Plan) -> str | None:
+        """Why this plan can't be served, or ``None``."""
+        ...
+
+    def compile(self, plan: Plan) -> Kernel:
+        """The kernel of a plan that it supports."""
+        ...
+
+
+BACKENDS: dict[str, Backend] = {"reference": reference.Reference()}
+"""By name, the preferred first."""
+
+
+def select(plan: Plan, name: str = "auto") -> Backend:
+    """The backend of that name, or the first that serves the plan.
+
+    :class:`UnsupportedByBackend` with the reason where a named one can't; ``ValueError`` for a
+    name that is none.
+    """
+    if name == "auto":
+        return next(b for b in BACKENDS.values() if b.supports(plan) is None)
+    if name not in BACKENDS:
+        raise ValueError(f"backend {name!r}: expected auto or one of {', '.join(BACKENDS)}")
+    reason = BACKENDS[name].supports(plan)
+    if reason is not None:
+        raise UnsupportedByBackend(f"backend {name!r} can't run this plan: {reason}")
+    return BACKENDS[name]

@@ -1,0 +1,254 @@
+"""``@cell``: one time step of a recurrent network, read from a function's signature.
+
+The function is one example at one time step, in plain PyTorch.  Its positional arguments are the
+input and the states, its keyword-only arguments the parameters (whose default is a
+:func:`param`) and static options (any other default)::
+
+    @cell
+    def elman(x, h, *, W=param("H", "D"), U=param("H", "H"), b=param("H")):
+        return tanh(W @ x + U @ h + b)
+
+Nothing is traced here: a :class:`Cell` is the function with what its signature says, and calling
+it on real tensors runs the function as it stands.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, cast
+
+import torch
+from torch import Tensor
+
+from unrolled import sizes
+from unrolled.errors import CellError, Location
+from unrolled.ir import Graph
+
+Init = float | str | Callable[[Tensor], Any]
+StepFunction = Callable[..., Any]
+
+UNIFORM = "uniform"
+"""The default initialisation: uniform in ±1/√H, as ``torch.nn.RNN``, ``GRU`` and ``LSTM`` have it."""
+
+
+@dataclass(frozen=True)
+class ParamSpec:
+    """A parameter: its shape over named sizes, and how it starts.
+
+    ``init`` is ``"uniform"`` (±1/√H), a number, or a function that fills a tensor in place, such
+    as those of ``torch.nn.init``.
+    """
+
+    name: str
+    shape: tuple[str | int, ...]
+    init: Init = UNIFORM
+
+
+@dataclass(frozen=True)
+class StateSpec:
+    """A state: a vector whose length is a size expression."""
+
+    name: str
+    size: str | int = "H"
+
+
+def param(*shape: str | int, init: Init = UNIFORM) -> Any:
+    """Declare a parameter as the default of a keyword-only argument: ``W=param("3*H", "D")``.
+
+    ``shape`` is given over named sizes (``D`` input, ``H`` hidden, others by whoever builds the
+    layer); no shape at all is a scalar.
+    """
+    return ParamSpec("", shape, init)
+
+
+def state(size: str | int) -> Any:
+    """Declare a state of another length than ``H``: ``h=state("P")``."""
+    return StateSpec("", size)
+
+
+@dataclass(frozen=True, eq=False)
+class Cell:
+    """A recurrent cell: its step function and what the signature says of it.
+
+    ``held`` are parameters bound to a number, which then is their ``init`` (a cell without biases
+    is the cell with its biases held at 0).  ``graphs`` are equations loaded from a file: such a cell has no
+    function of its own, and runs for the sizes it was saved with.
+    """
+
+    name: str
+    function: StepFunction
+    input: str
+    states: tuple[StateSpec, ...]
+    parameters: Mapping[str, ParamSpec]
+    options: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    held: Mapping[str, ParamSpec] = field(default_factory=dict[str, ParamSpec])
+    graphs: tuple[Graph, ...] = ()
+    doc: str = ""
+    location: Location | None = None
+
+    def __call__(self, *args: Any, **parameters: Any) -> Any:
+        """One step for one example on real tensors: ``cell(x, h, W=..., U=...)``."""
+        held: dict[str, Tensor] = {}
+        if self.held:
+            shapes = {name: tuple(p.shape) for name, p in parameters.items()}
+            given = self.infer_sizes(args[0].shape[-1], [s.shape[-1] for s in args[1:]], shapes)
+            held = {
+                name: torch.full(shape, float(cast(float, spec.init)), dtype=args[0].dtype)
+                for name, spec in self.held.items()
+                for shape in [[int(sizes.evaluate(e, given)) for e in spec.shape]]
+            }
+        return self.function(*args, **parameters, **held, **self.options)
+
+    def __repr__(self) -> str:
+        states = ", ".join(f"{s.name}[{s.size}]" for s in self.states)
+        params = ", ".join(f"{p.name}[{', '.join(map(str, p.shape))}]" for p in self.parameters.values())
+        return f"<cell {self.name}: {self.input}[D]; {states}; {params}>"
+
+    def bind(self, **values: Any) -> Cell:
+        """The same cell with static options set, or with parameters held at a number.
+
+        ``rnn.bind(nonlinearity="relu")``, ``lstm.bind(b_hh=0.0)``.
+        """
+        options, held = dict(self.options), dict(self.held)
+        parameters = dict(self.parameters)
+        for name, value in values.items():
+            if name in options:
+                options[name] = value
+            elif name in parameters and isinstance(value, (int, float)):
+                held[name] = replace(parameters.pop(name), init=float(value))
+            else:
+                raise CellError(
+                    f"cell {self.name} has no option {name!r} to bind to {value!r}",
+                    f"options: {_listing(options)}; parameters (to a number): {_listing(parameters)}",
+                    self.location,
+                )
+        return replace(self, options=options, held=held, parameters=parameters)
+
+    def resolve_sizes(self, input_size: int, hidden_size: int, **others: int) -> dict[str, int]:
+        """The named sizes of this cell, ``{"D": …, "H": …}``, or an error that names the missing."""
+        given = {"D": input_size, "H": hidden_size, **others}
+        for what, expression in self._expressions():
+            for symbol in sizes.symbols(expression):
+                if symbol not in given:
+                    raise CellError(
+                        f"cell {self.name}: size {symbol} in {what} is not declared",
+                        f"D (input) and H (hidden) are known; give the others to the layer: "
+                        f"Recurrent({self.name}, …, sizes={{{symbol!r}: …}})",
+                        self.location,
+                    )
+        return given
+
+    def infer_sizes(
+        self,
+        input_size: int,
+        state_sizes: Iterable[int],
+        parameter_shapes: Mapping[str, tuple[int, ...]],
+    ) -> dict[str, int]:
+        """The named sizes that these shapes imply; those that don't follow are missing."""
+        pairs: list[tuple[str | int, int]] = [("D", input_size)]
+        pairs += zip((s.size for s in self.states), state_sizes, strict=False)
+        for name, spec in self.parameters.items():
+            pairs += zip(spec.shape, parameter_shapes.get(name, ()), strict=False)
+        return sizes.solve(pairs)
+
+    def parameter_shapes(self, given: Mapping[str, int]) -> dict[str, tuple[int, ...]]:
+        """The shape of each parameter at these sizes."""
+        return {
+            name: tuple(sizes.evaluate(e, given) for e in spec.shape)
+            for name, spec in self.parameters.items()
+        }
+
+    def state_sizes(self, given: Mapping[str, int]) -> tuple[int, ...]:
+        """The length of each state at these sizes."""
+        return tuple(sizes.evaluate(s.size, given) for s in self.states)
+
+    def _expressions(self) -> Iterable[tuple[str, str | int]]:
+        for spec in self.states:
+            yield f"state {spec.name}", spec.size
+        for spec in (*self.parameters.values(), *self.held.values()):
+            for expression in spec.shape:
+                yield f"parameter {spec.name}", expression
+
+
+def cell(function: StepFunction) -> Cell:
+    """Read a step function's signature; raises :class:`CellError` where it is not a cell's."""
+    code = function.__code__
+    location = Location(code.co_filename, code.co_firstlineno)
+    signature = inspect.signature(function)
+    positional: list[inspect.Parameter] = []
+    parameters: dict[str, ParamSpec] = {}
+    options: dict[str, Any] = {}
+    for argument in signature.parameters.values():
+        if argument.kind in (argument.VAR_POSITIONAL, argument.VAR_KEYWORD):
+            raise CellError(
+                f"cell {function.__name__}: *{argument.name} can't be read as input, state or parameter",
+                "name each: def step(x, h, *, W=param('H', 'D'))",
+                location,
+            )
+        if argument.kind is not argument.KEYWORD_ONLY:
+            positional.append(argument)
+        elif isinstance(argument.default, ParamSpec):
+            parameters[argument.name] = replace(argument.default, name=argument.name)
+        elif argument.default is argument.empty:
+            raise CellError(
+                f"cell {function.__name__}: parameter {argument.name} has no shape",
+                f"give it one over named sizes: {argument.name}=param('H', 'D'); "
+                "a static option needs a default value",
+                location,
+            )
+        else:
+            options[argument.name] = argument.default
+    if len(positional) < 2:
+        raise CellError(
+            f"cell {function.__name__} takes {len(positional)} positional argument(s): "
+            "expected the input and at least one state",
+            "def step(x, h, *, …): parameters stand after the *",
+            location,
+        )
+    built = Cell(
+        name=function.__name__,
+        function=function,
+        input=positional[0].name,
+        states=tuple(_state(function, argument, location) for argument in positional[1:]),
+        parameters=parameters,
+        options=options,
+        doc=inspect.getdoc(function) or "",
+        location=location,
+    )
+    for what, expression in built._expressions():  # pyright: ignore[reportPrivateUsage]
+        try:
+            sizes.symbols(expression)
+        except (ValueError, SyntaxError):
+            raise CellError(
+                f"cell {built.name}: {expression!r} in {what} is no size",
+                "use names, integers and + - * //, as in '3*H'",
+                location,
+            ) from None
+    return built
+
+
+def _state(function: StepFunction, argument: inspect.Parameter, location: Location) -> StateSpec:
+    if argument.default is argument.empty:
+        return StateSpec(argument.name)
+    if isinstance(argument.default, StateSpec):
+        return replace(argument.default, name=argument.name)
+    raise CellError(
+        f"cell {function.__name__}: state {argument.name} has the default {argument.default!r}",
+        f"a parameter stands after the *; a state of another length is {argument.name}=state('P')",
+        location,
+    )
+
+
+def _listing(names: Iterable[str]) -> str:
+    return ", ".join(names) or "none"
+
+
+def as_cell(value: Any) -> Cell:
+    """``value`` if it is a cell, else what to do about it."""
+    if isinstance(value, Cell):
+        return value
+    raise TypeError(
+        f"expected a cell, got {cast(object, value)!r}: decorate the step function with @unrolled.cell"
+    )

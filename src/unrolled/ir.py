@@ -1,0 +1,247 @@
+"""The intermediate representation: one time step as a flat list of equations.
+
+A :class:`Graph` is in single-assignment form.  Each :class:`Var` is one example at one time step:
+a value that varies over time and batch (``per_step``) or one that is the same for the whole call
+(parameters and what is computed from them alone).  The step and its reverse-mode adjoint are both
+Graphs.  ``str(graph)`` is the text that docs and golden files show::
+
+    i[H] = sigmoid(v2)   # my_cell.py:4
+
+After the manner of JAX's jaxpr (Autodidax, part 1): small, frozen, and good to print.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import PurePath
+from typing import Any, Literal
+
+from unrolled.errors import Location
+from unrolled.sizes import Size
+
+Role = Literal["input", "state", "parameter", "constant", "residual", "value"]
+Dtype = Literal["real", "bool"]
+Shape = tuple[int, ...]
+Attributes = tuple[tuple[str, Any], ...]
+
+FORMAT = 1
+"""The version of the JSON form of a Graph."""
+
+
+@dataclass(frozen=True)
+class Var:
+    """A named array: ``shape`` is one example's at one time step."""
+
+    name: str
+    shape: Shape
+    role: Role = "value"
+    per_step: bool = True
+    dtype: Dtype = "real"
+
+    def __str__(self) -> str:
+        return f"{self.name}[{', '.join(map(str, self.shape))}]"
+
+
+Atom = Var | float
+"""An operand: a variable or a literal number, which broadcasts."""
+
+
+@dataclass(frozen=True)
+class Equation:
+    """``out = op(args, attributes)``, with the place in the user's source that it comes from."""
+
+    out: Var
+    op: str
+    args: tuple[Atom, ...]
+    attributes: Attributes = ()
+    location: Location | None = None
+
+    def __getitem__(self, name: str) -> Any:
+        """The attribute called ``name``."""
+        return dict(self.attributes)[name]
+
+    @property
+    def inputs(self) -> tuple[Var, ...]:
+        """The operands that are variables."""
+        return tuple(a for a in self.args if isinstance(a, Var))
+
+    def __str__(self) -> str:
+        return _lines([self])[0]
+
+
+@dataclass(frozen=True)
+class Constant:
+    """An array that the step function captured; its numbers in row-major order."""
+
+    var: Var
+    data: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class Output:
+    """A named result of each step (``per_step``) or of the whole call (a parameter's cotangent)."""
+
+    name: str
+    var: Var
+
+
+@dataclass(frozen=True)
+class Graph:
+    """One step: from inputs and states to outputs and next states.
+
+    ``residuals`` are values of another graph that this one reads: the adjoint reads what the
+    forward step computed.  ``outputs[0]`` of a cell's step is its output ``y``.
+    """
+
+    name: str
+    inputs: tuple[Var, ...]
+    states: tuple[Var, ...]
+    parameters: tuple[Var, ...]
+    constants: tuple[Constant, ...]
+    residuals: tuple[Var, ...]
+    equations: tuple[Equation, ...]
+    next_states: tuple[Var, ...]
+    outputs: tuple[Output, ...]
+
+    @property
+    def sources(self) -> tuple[Var, ...]:
+        """Every variable that no equation defines."""
+        constants = tuple(c.var for c in self.constants)
+        return self.inputs + self.states + self.parameters + constants + self.residuals
+
+    @property
+    def results(self) -> tuple[Var, ...]:
+        """Next states and outputs."""
+        return self.next_states + tuple(o.var for o in self.outputs)
+
+    def definitions(self) -> dict[Var, Equation]:
+        """The equation that defines each value."""
+        return {e.out: e for e in self.equations}
+
+    def prune(self, outputs: Iterable[str] | None = None) -> Graph:
+        """Without the equations, residuals and constants that nothing wanted needs.
+
+        ``outputs`` names the outputs to keep; all by default.
+        """
+        names = None if outputs is None else set(outputs)
+        kept = tuple(o for o in self.outputs if names is None or o.name in names)
+        needed = set(self.next_states) | {o.var for o in kept}
+        equations: list[Equation] = []
+        for equation in reversed(self.equations):
+            if equation.out in needed:
+                needed.update(equation.inputs)
+                equations.append(equation)
+        return replace(
+            self,
+            equations=tuple(reversed(equations)),
+            outputs=kept,
+            residuals=tuple(r for r in self.residuals if r in needed),
+            constants=tuple(c for c in self.constants if c.var in needed),
+        )
+
+    def rename(self, names: Mapping[str, str]) -> Graph:
+        """With variables renamed; names not in the mapping stay."""
+
+        def var(v: Var) -> Var:
+            return replace(v, name=names.get(v.name, v.name))
+
+        def atom(a: Atom) -> Atom:
+            return var(a) if isinstance(a, Var) else a
+
+        return Graph(
+            self.name,
+            tuple(map(var, self.inputs)),
+            tuple(map(var, self.states)),
+            tuple(map(var, self.parameters)),
+            tuple(Constant(var(c.var), c.data) for c in self.constants),
+            tuple(map(var, self.residuals)),
+            tuple(
+                replace(e, out=var(e.out), args=tuple(map(atom, e.args))) for e in self.equations
+            ),
+            tuple(map(var, self.next_states)),
+            tuple(Output(o.name, var(o.var)) for o in self.outputs),
+        )
+
+    def __str__(self) -> str:
+        return self.describe([("", self.equations)])
+
+    def describe(self, groups: Iterable[tuple[str, tuple[Equation, ...]]]) -> str:
+        """The graph as text, its equations in titled groups."""
+        lines = [f"{self.name}:"]
+        for title, variables in (
+            ("input", self.inputs),
+            ("state", self.states),
+            ("parameter", self.parameters),
+            ("constant", tuple(c.var for c in self.constants)),
+            ("residual", self.residuals),
+        ):
+            if variables:
+                lines.append(f"  {title} {', '.join(map(str, variables))}")
+        for title, equations in groups:
+            if title and equations:
+                lines.append(f"  {title}")
+            indent = "    " if title else "  "
+            lines += [indent + line for line in _lines(equations)]
+        if self.states:
+            pairs = zip(self.states, self.next_states, strict=True)
+            lines.append("  next " + ", ".join(f"{s.name} <- {n.name}" for s, n in pairs))
+        if self.outputs:
+            shown = (o.name if o.name == o.var.name else f"{o.name} = {o.var.name}" for o in self.outputs)
+            lines.append(f"  output {', '.join(shown)}")
+        return "\n".join(lines)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The graph as JSON-ready data; source locations keep file name and line only."""
+        from unrolled.serialize import graph_to_dict  # the op table is read there
+
+        return graph_to_dict(self)
+
+
+def _lines(equations: Iterable[Equation]) -> list[str]:
+    left = [(e, f"{e.out} = {_right(e)}") for e in equations]
+    width = min(60, max((len(text) for _, text in left), default=0))
+    return [
+        f"{text:<{width}}   # {PurePath(e.location.file).name}:{e.location.line}" if e.location else text
+        for e, text in left
+    ]
+
+
+def _right(equation: Equation) -> str:
+    if equation.op == "slice":
+        return _sliced(equation)
+    parts = [a.name if isinstance(a, Var) else number(a) for a in equation.args]
+    parts += [f"{name}={_attribute(value)}" for name, value in equation.attributes]
+    return f"{equation.op}({', '.join(parts)})"
+
+
+def _sliced(equation: Equation) -> str:
+    (source,) = equation.inputs
+    step = "" if equation["step"] == 1 else f":{equation['step']}"
+    cut = [":"] * len(source.shape)
+    cut[equation["axis"]] = f"{equation['start']}:{equation['stop']}{step}"
+    return f"{source.name}[{', '.join(cut)}]"
+
+
+def number(value: float) -> str:
+    """A literal as short as it can be written without loss."""
+    return str(int(value)) if value == int(value) and abs(value) < 1e15 else repr(value)
+
+
+def _attribute(value: Any) -> str:
+    if isinstance(value, tuple):
+        return f"({', '.join(map(_attribute, value))})"
+    if isinstance(value, float):
+        return number(value)
+    return str(value)
+
+
+def n_elements(shape: Shape) -> int:
+    """The number of elements of an array of this shape."""
+    return math.prod(int(s) for s in shape)
+
+
+def concrete(shape: Iterable[int]) -> tuple[int, ...]:
+    """The shape in plain integers."""
+    return tuple(int(s) if isinstance(s, Size) else s for s in shape)

@@ -1,0 +1,226 @@
+"""A stand-in for a tensor: what is done to it becomes an equation.
+
+Torch hands every function call on a proxy to ``__torch_function__``; operators and methods arrive
+here directly.  What each torch function means in equations stands in :mod:`unrolled.functions`,
+which fills the registry below.  The derivative rules of :mod:`unrolled.ops` are written on proxies
+too.
+"""
+
+from __future__ import annotations
+
+import difflib
+import inspect
+from collections.abc import Callable, Iterator
+from typing import Any, NoReturn
+
+import torch
+
+from unrolled.builder import Builder
+from unrolled.errors import CellError
+from unrolled.ir import Shape, Var
+
+FUNCTIONS: dict[str, Callable[..., Any]] = {}
+"""What a torch function of this name means on proxies, as a function and as a method."""
+
+CONCRETE = {"item", "tolist", "numpy", "cpu", "cuda", "data_ptr", "nonzero"}
+"""Methods that need numbers, of which a trace has none."""
+
+
+def register(*names: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Say what the torch functions and methods of these names mean on proxies."""
+
+    def add(handler: Callable[..., Any]) -> Callable[..., Any]:
+        FUNCTIONS.update(dict.fromkeys(names, handler))
+        return handler
+
+    return add
+
+
+class Proxy:
+    """A value of the step being traced: one example at one time step."""
+
+    __slots__ = ("builder", "dtype", "var")
+    __array_ufunc__ = None
+    __hash__ = object.__hash__
+
+    def __init__(self, builder: Builder, var: Var, dtype: torch.dtype = torch.float32) -> None:
+        self.builder = builder
+        self.var = var
+        self.dtype = torch.bool if var.dtype == "bool" else dtype
+
+    def emit(self, op: str, *others: Any, **attributes: Any) -> Proxy:
+        """Append an equation of the op table with this proxy as first operand."""
+        args = [o.var if isinstance(o, Proxy) else float(o) for o in others]
+        var = self.builder.emit(op, self.var, *args, **attributes)
+        return Proxy(self.builder, var, self.real_dtype)
+
+    @property
+    def real_dtype(self) -> torch.dtype:
+        """The floating type of the trace, also for a proxy of a comparison's result."""
+        return torch.float32 if self.dtype is torch.bool else self.dtype
+
+    def fail(self, problem: str, hint: str = "") -> NoReturn:
+        """Raise :class:`CellError` at the user's line."""
+        raise CellError(problem, hint, self.builder.locate())
+
+    # -- what a tensor says of itself
+
+    @property
+    def shape(self) -> Shape:
+        return self.var.shape
+
+    @property
+    def ndim(self) -> int:
+        return len(self.var.shape)
+
+    @property
+    def per_step(self) -> bool:
+        return self.var.per_step
+
+    @property
+    def device(self) -> torch.device:
+        return torch.device("cpu")
+
+    @property
+    def T(self) -> Proxy:
+        return FUNCTIONS["t"](self)
+
+    @property
+    def mT(self) -> Proxy:
+        return FUNCTIONS["t"](self)
+
+    def size(self, dim: int | None = None) -> Any:
+        return self.shape if dim is None else self.shape[dim]
+
+    def dim(self) -> int:
+        return self.ndim
+
+    def numel(self) -> int:
+        n: int = 1
+        for s in self.shape:
+            n = s * n
+        return n
+
+    def __len__(self) -> int:
+        if not self.shape:
+            self.fail(f"len() of the scalar {self.var}")
+        return self.shape[0]
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter([self[k] for k in range(len(self))])
+
+    def __repr__(self) -> str:
+        return f"<traced {self.var}>"
+
+    # -- where torch and Python hand over
+
+    @classmethod
+    def __torch_function__(
+        cls, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        first = next(p for p in _flat((args, kwargs or {})) if isinstance(p, Proxy))
+        return call(first, getattr(func, "__name__", str(func)), args, kwargs or {})
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        return lambda *args, **kwargs: call(self, name, (self, *args), kwargs)
+
+    def __getitem__(self, index: Any) -> Any:
+        return FUNCTIONS["__getitem__"](self, index)
+
+    def __setitem__(self, index: Any, value: Any) -> None:
+        _in_place(self, "an assignment to a part of")
+
+    def __bool__(self) -> bool:
+        self.fail(
+            f"a branch on the traced value {self.var}: its number is not known when the cell is compiled",
+            "choose per element with torch.where(condition, a, b); an `if` on a static option is fine",
+        )
+
+    def __float__(self) -> float:
+        _number(self, "float()")
+
+    def __int__(self) -> int:
+        _number(self, "int()")
+
+    def __index__(self) -> int:
+        _number(self, "an index")
+
+
+def call(proxy: Proxy, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """What the torch function ``name`` means on proxies, or an error at the user's line."""
+    handler = FUNCTIONS.get(name) or FUNCTIONS.get(name.removeprefix("special_"))
+    if handler is None:
+        if name in CONCRETE:
+            _number(proxy, f".{name}()")
+        if name.endswith("_") and not name.endswith("__"):
+            _in_place(proxy, f"{name} on")
+        close = difflib.get_close_matches(name, FUNCTIONS, n=3, cutoff=0.5)
+        proxy.fail(
+            f"{name} is not among the functions that a cell can use",
+            (f"close to it: {', '.join(close)}; " if close else "")
+            + "write it with the ops listed in docs/how-it-works.md, or see CONTRIBUTING.md to add an op",
+        )
+    try:
+        inspect.signature(handler).bind(*args, **kwargs)
+    except TypeError as error:
+        proxy.fail(f"{name}: {error}", f"a cell can use {name}{inspect.signature(handler)}")
+    return handler(*args, **kwargs)
+
+
+def _number(proxy: Proxy, what: str) -> NoReturn:
+    proxy.fail(
+        f"{what} needs the number of {proxy.var}, which is not known when the cell is compiled",
+        "keep it a tensor: arithmetic, comparisons and torch.where work on traced values",
+    )
+
+
+def _in_place(proxy: Proxy, what: str) -> NoReturn:
+    proxy.fail(
+        f"{what} {proxy.var} writes in place: a step computes new values from old ones",
+        "make a new value, as in h = h + x; put vectors together with torch.cat or torch.stack",
+    )
+
+
+def _flat(value: Any) -> Iterator[Any]:
+    if isinstance(value, dict):
+        value = tuple(value.values())  # type: ignore[arg-type]
+    if isinstance(value, (tuple, list)):
+        for item in value:  # type: ignore[misc]
+            yield from _flat(item)
+    else:
+        yield value
+
+
+def _operator(name: str, function: str, reflected: bool = False) -> None:
+    def method(self: Proxy, other: Any) -> Any:
+        args = (other, self) if reflected else (self, other)
+        return call(self, function, args, {})
+
+    setattr(Proxy, name, method)
+
+
+for _symbol, _function in (
+    ("add", "add"),
+    ("sub", "sub"),
+    ("mul", "mul"),
+    ("truediv", "div"),
+    ("pow", "pow"),
+    ("matmul", "matmul"),
+    ("and", "logical_and"),
+    ("or", "logical_or"),
+):
+    _operator(f"__{_symbol}__", _function)
+    _operator(f"__r{_symbol}__", _function, reflected=True)
+    setattr(
+        Proxy,
+        f"__i{_symbol}__",
+        lambda self, other, _name=f"`{_symbol}=`": _in_place(self, f"{_name} on"),  # type: ignore[misc]
+    )
+for _comparison in ("lt", "le", "gt", "ge", "eq", "ne"):
+    _operator(f"__{_comparison}__", _comparison)
+setattr(Proxy, "__neg__", lambda self: call(self, "neg", (self,), {}))  # noqa: B010
+setattr(Proxy, "__pos__", lambda self: self)  # noqa: B010
+setattr(Proxy, "__abs__", lambda self: call(self, "abs", (self,), {}))  # noqa: B010
+setattr(Proxy, "__invert__", lambda self: call(self, "logical_not", (self,), {}))  # noqa: B010

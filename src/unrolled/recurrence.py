@@ -1,0 +1,173 @@
+"""``recurrence``: a cell over a sequence, with the backward pass that was derived from its equations.
+
+The only autograd function of the package.  Its forward and backward are one kernel call each; under
+``create_graph`` the forward pass is run again on the differentiable reference kernel, so that torch
+records the derived backward pass and can differentiate it again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any, cast
+
+import torch
+from torch import Tensor
+
+from unrolled.backends import select
+from unrolled.backends.protocol import Gradients, Kernel, Run
+from unrolled.backends.reference import ReferenceKernel
+from unrolled.cell import Cell, as_cell
+from unrolled.ir import Graph
+from unrolled.lower import Plan, lower
+from unrolled.trace import trace
+
+DTYPES = (torch.float32, torch.float64)
+
+
+@dataclass(frozen=True)
+class Compiled:
+    """A plan, the backend that was chosen for it, and its kernel."""
+
+    plan: Plan
+    backend: str
+    kernel: Kernel
+
+
+def recurrence(
+    cell: Cell,
+    x: Tensor,
+    state: Sequence[Tensor],
+    params: Mapping[str, Tensor],
+    backend: str = "auto",
+) -> tuple[Tensor, tuple[Tensor, ...]]:
+    """Run ``cell`` over a sequence, time-major.
+
+    ``x`` is [T, B, D], ``state`` one [B, size] per state of the cell, ``params`` a tensor for each of
+    its parameters, all of one floating dtype and on one device.  Returns ``y`` [T, B, output size] and the
+    final states.  ``backend`` is ``"auto"`` or a backend's name.
+
+    Raises ``TypeError`` or ``ValueError`` where an argument is missing, has the wrong shape, dtype or
+    device, and :class:`CellError` where the cell can't be compiled.
+    """
+    cell = as_cell(cell)
+    states = tuple(state)
+    tensors = (x, *states, *(params[n] for n in cell.parameters if n in params))
+    sizes = _check(cell, x, states, params)
+    grad = torch.is_grad_enabled()
+    names = (x_name(cell), *cell.parameters)
+    inputs = (x, *(params[n] for n in cell.parameters))
+    wrt = tuple(n for n, t in zip(names, inputs, strict=True) if grad and t.requires_grad)
+    if grad and not wrt and any(s.requires_grad for s in states):
+        wrt = tuple(s.name for s in cell.states)
+    compiled = compile_step(cell, sizes, x.dtype, ("y",), wrt, backend)
+    if not wrt:
+        run = compiled.kernel.forward(x, states, dict(params), keep=False)
+        return run.outputs["y"], run.states
+    y, *final = cast(tuple[Tensor, ...], _Recurrence.apply(compiled, len(states), tuple(params), *tensors))
+    return y, tuple(final)
+
+
+def x_name(cell: Cell) -> str:
+    """The name of the cell's input."""
+    return cell.input
+
+
+@lru_cache(maxsize=1024)
+def compile_step(
+    cell: Cell,
+    sizes: tuple[tuple[str, int], ...],
+    dtype: torch.dtype,
+    outputs: tuple[str, ...],
+    wrt: tuple[str, ...],
+    backend: str,
+) -> Compiled:
+    """Trace, lower and compile a cell's step, once for each set of sizes, dtype and derivatives."""
+    plan = lower(traced(cell, sizes, dtype), outputs, wrt)
+    chosen = select(plan, backend)
+    return Compiled(plan, chosen.name, chosen.compile(plan))
+
+
+@lru_cache(maxsize=1024)
+def traced(cell: Cell, sizes: tuple[tuple[str, int], ...], dtype: torch.dtype) -> Graph:
+    """The cell's step as a Graph, traced once."""
+    return trace(cell, dict(sizes), dtype)
+
+
+class _Recurrence(torch.autograd.Function):
+    """Forward and backward of a whole sequence, one kernel call each."""
+
+    @staticmethod
+    def forward(  # type: ignore[override]
+        ctx: Any, compiled: Compiled, n_states: int, names: tuple[str, ...], x: Tensor, *tensors: Tensor
+    ) -> tuple[Tensor, ...]:
+        states, parameters = tensors[:n_states], dict(zip(names, tensors[n_states:], strict=True))
+        run = compiled.kernel.forward(x, states, parameters, keep=True)
+        ctx.compiled, ctx.n_states, ctx.names = compiled, n_states, names
+        ctx.kept = tuple(run.residuals)
+        ctx.save_for_backward(x, *tensors, *run.residuals.values())
+        return (run.outputs["y"], *run.states)
+
+    @staticmethod
+    def backward(ctx: Any, *d: Tensor) -> tuple[Any, ...]:
+        compiled, n, names = cast(Compiled, ctx.compiled), ctx.n_states, ctx.names
+        saved = ctx.saved_tensors
+        x, states = saved[0], saved[1 : 1 + n]
+        parameters = dict(zip(names, saved[1 + n : 1 + n + len(names)], strict=True))
+        kernel = compiled.kernel
+        if torch.is_grad_enabled():
+            kernel = kernel if kernel.differentiable else ReferenceKernel(compiled.plan)
+            run: Run = kernel.forward(x, states, parameters, keep=True)
+            residuals = run.residuals
+        else:
+            residuals = dict(zip(ctx.kept, saved[1 + n + len(names) :], strict=True))
+        found: Gradients = kernel.backward(residuals, {"y": d[0]}, d[1:])
+        d_x = found.outputs.get(compiled.plan.forward.graph.inputs[0].name)
+        d_parameters = (found.outputs.get(name) for name in names)
+        return (None, None, None, d_x, *found.states, *d_parameters)
+
+
+def _check(
+    cell: Cell, x: Tensor, states: tuple[Tensor, ...], params: Mapping[str, Tensor]
+) -> tuple[tuple[str, int], ...]:
+    """The named sizes, after every argument has been found to fit."""
+    missing = [n for n in cell.parameters if n not in params]
+    extra = [n for n in params if n not in cell.parameters]
+    if missing or extra:
+        raise TypeError(
+            f"cell {cell.name} has the parameters {', '.join(cell.parameters)}; "
+            + (f"missing: {', '.join(missing)}" if missing else f"not among them: {', '.join(extra)}")
+        )
+    if len(states) != len(cell.states):
+        raise ValueError(
+            f"cell {cell.name} has {len(cell.states)} state(s) "
+            f"({', '.join(s.name for s in cell.states)}), got {len(states)}"
+        )
+    if x.ndim != 3:
+        raise ValueError(f"x must be [T, B, D], got the shape {list(x.shape)}")
+    if x.dtype not in DTYPES:
+        raise TypeError(f"x is {x.dtype}: expected torch.float32 or torch.float64; convert with x.float()")
+    named = [(s.name, t) for s, t in zip(cell.states, states, strict=True)] + list(params.items())
+    for name, tensor in named:
+        if tensor.dtype != x.dtype:
+            raise TypeError(f"{name} is {tensor.dtype} and x is {x.dtype}: convert one to the other")
+        if tensor.device != x.device:
+            raise ValueError(f"{name} is on {tensor.device} and x on {x.device}: move one to the other")
+    shapes = {n: tuple(p.shape) for n, p in params.items()}
+    found = cell.infer_sizes(x.shape[-1], [s.shape[-1] if s.ndim else 0 for s in states], shapes)
+    given = cell.resolve_sizes(x.shape[-1], found.get("H", 0), **{k: v for k, v in found.items() if k not in "DH"})
+    expected = cell.parameter_shapes(given)
+    for name, shape in shapes.items():
+        if shape != expected[name]:
+            declared = ", ".join(map(str, cell.parameters[name].shape))
+            raise ValueError(
+                f"parameter {name} is [{declared}] = {[int(n) for n in expected[name]]} at "
+                f"{', '.join(f'{k}={v}' for k, v in given.items())}, got {list(shape)}"
+            )
+    for spec, size, tensor in zip(cell.states, cell.state_sizes(given), states, strict=True):
+        if tuple(tensor.shape) != (x.shape[1], size):
+            raise ValueError(
+                f"state {spec.name} must be [B, {spec.size}] = {[x.shape[1], int(size)]}, got {list(tensor.shape)}"
+            )
+    return tuple(given.items())
