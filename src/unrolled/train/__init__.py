@@ -1,0 +1,1 @@
+"""Training with truncated backpropagation through time, from a seed to a model directory."""

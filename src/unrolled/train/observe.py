@@ -1,0 +1,44 @@
+"""What a run tells those who watch it: the progress bar, TensorBoard, whoever prints samples."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from unrolled.train.metrics import Value
+
+
+@dataclass(frozen=True)
+class Moment:
+    """Where a run is.
+
+    Attributes:
+        step: The updates made so far.
+        total: The updates of the whole run.
+        tokens: The tokens learned from so far, those read twice counted twice.
+        seconds: The time spent on them, in all sittings.
+        loss: The mean cross-entropy in nats per token since the last line of metrics, or None
+            before the first update.
+    """
+
+    step: int
+    total: int
+    tokens: int
+    seconds: float
+    loss: float | None
+
+
+class Observer:
+    """Sees a run go by and changes nothing in it; a subclass overrides what it wants to see."""
+
+    def started(self, moment: Moment) -> None:
+        """Before the first step of this sitting."""
+
+    def stepped(self, moment: Moment) -> None:
+        """After each step, and after the validation and the line of metrics that are due."""
+
+    def measured(self, record: Mapping[str, Value]) -> None:
+        """For each line of metrics."""
+
+    def finished(self, moment: Moment) -> None:
+        """After the last step of this sitting, also where an error ends it."""

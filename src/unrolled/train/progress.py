@@ -1,0 +1,68 @@
+"""Where a run is, and how a sitting ended."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+Ending = Literal["complete", "early", "interrupted", "out of time"]
+
+
+@dataclass
+class Progress:
+    """The numbers of a checkpoint. A loss is in nats per token.
+
+    Attributes:
+        step: The updates made so far.
+        epoch: The epochs completed.
+        window: The windows read of the epoch at hand.
+        tokens: The tokens learned from so far, one read twice counted twice.
+        loss_sum: The losses of the tokens since the last line of metrics, summed.
+        loss_tokens: How many these are.
+        norm_sum: The gradient norms of the steps since the last line of metrics, summed.
+        norm_steps: How many these are.
+        clipped: How many of these were clipped.
+        best_loss: The lowest validation loss.
+        best_step: The step it was measured at.
+        stale: Validations since then.
+        reductions: How often the plateau schedule has halved the learning rate.
+        stale_for_reduction: Validations without a better loss since the last time it did.
+        seconds: The time spent in all sittings.
+        metrics_size: The bytes of the metrics file.
+        timing_size: The bytes of the timing file.
+    """
+
+    step: int = 0
+    epoch: int = 0
+    window: int = 0
+    tokens: int = 0
+    loss_sum: float = 0.0
+    loss_tokens: int = 0
+    norm_sum: float = 0.0
+    norm_steps: int = 0
+    clipped: int = 0
+    best_loss: float | None = None
+    best_step: int = 0
+    stale: int = 0
+    reductions: int = 0
+    stale_for_reduction: int = 0
+    seconds: float = 0.0
+    metrics_size: int = 0
+    timing_size: int = 0
+
+
+@dataclass(frozen=True)
+class Result:
+    """How a sitting ended.
+
+    Attributes:
+        ending: Why.
+        cause: What stopped it where that was a signal: "Ctrl-C" or "SIGTERM".
+        progress: Where the run is.
+        total: The updates of the whole run.
+    """
+
+    ending: Ending
+    cause: str
+    progress: Progress
+    total: int
