@@ -1,0 +1,6 @@
+"""Layers: any cell stacked over layers and directions, and replacements for torch's own three."""
+
+from unrolled.nn.dropins import GRU, LSTM, RNN
+from unrolled.nn.recurrent import Recurrent
+
+__all__ = ["GRU", "LSTM", "RNN", "Recurrent"]

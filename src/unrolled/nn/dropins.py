@@ -1,0 +1,271 @@
+"""``RNN``, ``GRU`` and ``LSTM``: torch's own three, which can also run as compiled equations.
+
+They are subclasses of ``torch.nn``'s: a replacement that *is* a ``torch.nn.LSTM`` has its
+arguments, its ``state_dict``, its first values under a seed and its pickles by construction, on
+every version of torch; code that asks ``isinstance(m, torch.nn.LSTM)`` (initialisers, profilers,
+quantisers, differential privacy) goes on working; and cuDNN's flat weights stay torch's own
+business.  Added are ``backend``, ``graphs`` and ``explain``, and clearer errors.
+"""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+import torch
+from torch import Tensor, nn
+
+from unrolled.cell import Cell
+from unrolled.cells import gru, lstm, lstm_projected, rnn
+from unrolled.ir import Graph
+from unrolled.nn import stack, stock
+from unrolled.nn.checks import Interface, check_backend, check_input, check_states, describe
+from unrolled.nn.explain import explain, graphs
+from unrolled.nn.parameters import layer_sizes
+from unrolled.nn.sequences import Input
+
+BIASED = {
+    ("RNN_TANH", False): rnn,
+    ("RNN_RELU", False): rnn.bind(nonlinearity="relu"),
+    ("GRU", False): gru,
+    ("LSTM", False): lstm,
+    ("LSTM", True): lstm_projected,
+}
+"""The cell for each mode of ``torch.nn.RNNBase``, without and with projection."""
+
+UNBIASED = {key: cell.bind(b_ih=0.0, b_hh=0.0) for key, cell in BIASED.items()}
+
+TORCH_NAMES = {
+    "W_ih": "weight_ih",
+    "W_hh": "weight_hh",
+    "b_ih": "bias_ih",
+    "b_hh": "bias_hh",
+    "W_hr": "weight_hr",
+}
+"""What ``torch.nn`` calls the cells' parameters."""
+
+Device = torch.device | str | int | None
+Pair = tuple[Tensor, Tensor]
+
+
+class _DropIn(nn.RNNBase):
+    """What the three share: all but their arguments and the types of their states."""
+
+    backend: str
+
+    @property
+    def cell(self) -> Cell:
+        """The equations of one step, in torch's parameters."""
+        table = BIASED if self.bias else UNBIASED
+        return table[self.mode, self.proj_size > 0]
+
+    @property
+    def output_size(self) -> int:
+        """The length of an output vector, of both directions together."""
+        return (self.proj_size or self.hidden_size) * len(self._directions())
+
+    def forward(self, input: Input, hx: Any = None) -> tuple[Input, Any]:
+        """Run over a batch of sequences; takes and returns what ``torch.nn``'s module does.
+
+        Raises ``TypeError``, ``ValueError`` or ``RuntimeError``, as torch does, for an input or a
+        state of wrong type, shape, dtype or device.
+        """
+        if self.backend not in ("auto", stock.NAME):
+            return self._compiled(input, hx)
+        try:
+            return super().forward(input, hx)
+        except Exception:
+            # Torch's kernels refuse all that they can't run, so a check before each call, a tenth
+            # of the time of one step, would only change the words.
+            try:
+                self._checked(input, hx)
+            except (TypeError, ValueError, RuntimeError) as clearer:
+                raise clearer from None
+            raise
+
+    def _compiled(self, input: Input, hx: Any) -> tuple[Input, Any]:
+        interface, given = self._checked(input, hx)
+        y, states = stack.call(
+            self.cell,
+            interface,
+            self._layers(),
+            input,
+            given,
+            dropout=self.dropout if self.training else 0.0,
+            backend=self.backend,
+        )
+        return y, states if self.mode == "LSTM" else states[0]
+
+    def _checked(self, input: object, hx: object) -> tuple[Interface, tuple[Tensor, ...] | None]:
+        interface = self._interface()
+        x = check_input(interface, input, self._weight())
+        if hx is None:
+            return interface, None
+        given = self._given(hx)
+        check_states(interface, x, given)
+        return interface, given
+
+    def graphs(self) -> list[Graph]:
+        """The equations of one step, one Graph for each distinct size of layer."""
+        return graphs(self.cell, self._layer_sizes(), self._weight().dtype)
+
+    def explain(self) -> str:
+        """Which kernel or backend runs each layer and why; for a backend, its plan too."""
+        if self.backend not in ("auto", stock.NAME):
+            return explain(self.cell, self._layer_sizes(), self._weight().dtype, self.backend)
+        return stock.explain(self.mode, self.proj_size, self._weight(), self.backend)
+
+    def extra_repr(self) -> str:
+        """The arguments that are not at their defaults."""
+        chosen = "" if self.backend == "auto" else f", backend={self.backend!r}"
+        return super().extra_repr() + chosen
+
+    def _weight(self) -> Tensor:
+        return cast(Tensor, self.weight_hh_l0)
+
+    def _layer_sizes(self) -> tuple[dict[str, int], ...]:
+        others = {"P": self.proj_size} if self.proj_size else {}
+        n = len(self._directions())
+        return layer_sizes(self.cell, self.num_layers, n, self.input_size, self.hidden_size, others)
+
+    def _directions(self) -> tuple[str, ...]:
+        return ("", "_reverse") if self.bidirectional else ("",)
+
+    def _layers(self) -> stack.Layers:
+        return [
+            [
+                {
+                    name: getattr(self, f"{TORCH_NAMES[name]}_l{k}{d}")
+                    for name in self.cell.parameters
+                }
+                for d in self._directions()
+            ]
+            for k in range(self.num_layers)
+        ]
+
+    def _interface(self) -> Interface:
+        output = self.proj_size or self.hidden_size
+        return Interface(
+            module=type(self).__name__,
+            input_size=self.input_size,
+            batch_first=self.batch_first,
+            rows=self.num_layers * len(self._directions()),
+            states=(("hidden[0]", output), ("hidden[1]", self.hidden_size))
+            if self.mode == "LSTM"
+            else (("hidden", output),),
+        )
+
+    def _given(self, hx: object) -> tuple[Tensor, ...]:
+        name = type(self).__name__
+        if self.mode != "LSTM":
+            if not isinstance(hx, Tensor):
+                raise TypeError(f"{name}: expected hx to be a Tensor h_0, got {describe(hx)}")
+            return (hx,)
+        if not isinstance(hx, (tuple, list)):
+            raise TypeError(f"{name}: expected hx to be a tuple (h_0, c_0), got {describe(hx)}")
+        pair = tuple(cast("tuple[object, ...]", hx))
+        if len(pair) != 2 or not all(isinstance(s, Tensor) for s in pair):
+            raise TypeError(
+                f"{name}: expected hx to be a tuple (h_0, c_0) of 2 Tensors, got {describe(hx)}"
+            )
+        return cast(Pair, pair)
+
+
+class RNN(_DropIn, nn.RNN):
+    """A drop-in replacement for ``torch.nn.RNN``; ``backend`` says what runs it.
+
+    ``"auto"``, the default, and ``"torch"`` run torch's own kernels; any other name that of one of
+    our backends on the compiled equations, as ``unrolled.recurrence`` has it.
+    """
+
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        num_layers: int = 1,
+        nonlinearity: str = "tanh",
+        bias: bool = True,
+        batch_first: bool = False,
+        dropout: float = 0.0,
+        bidirectional: bool = False,
+        device: Device = None,
+        dtype: torch.dtype | None = None,
+        *,
+        backend: str = "auto",
+    ) -> None:
+        super().__init__(
+            input_size,
+            hidden_size,
+            num_layers,
+            nonlinearity=nonlinearity,
+            bias=bias,
+            batch_first=batch_first,
+            dropout=dropout,
+            bidirectional=bidirectional,
+            device=device,
+            dtype=dtype,
+        )
+        self.backend = check_backend(backend, stock.NAME)
+
+
+class GRU(_DropIn, nn.GRU):
+    """A drop-in replacement for ``torch.nn.GRU``; ``backend`` as for :class:`RNN`."""
+
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        num_layers: int = 1,
+        bias: bool = True,
+        batch_first: bool = False,
+        dropout: float = 0.0,
+        bidirectional: bool = False,
+        device: Device = None,
+        dtype: torch.dtype | None = None,
+        *,
+        backend: str = "auto",
+    ) -> None:
+        super().__init__(
+            input_size,
+            hidden_size,
+            num_layers,
+            bias=bias,
+            batch_first=batch_first,
+            dropout=dropout,
+            bidirectional=bidirectional,
+            device=device,
+            dtype=dtype,
+        )
+        self.backend = check_backend(backend, stock.NAME)
+
+
+class LSTM(_DropIn, nn.LSTM):
+    """A drop-in replacement for ``torch.nn.LSTM``; ``backend`` as for :class:`RNN`."""
+
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        num_layers: int = 1,
+        bias: bool = True,
+        batch_first: bool = False,
+        dropout: float = 0.0,
+        bidirectional: bool = False,
+        proj_size: int = 0,
+        device: Device = None,
+        dtype: torch.dtype | None = None,
+        *,
+        backend: str = "auto",
+    ) -> None:
+        super().__init__(
+            input_size,
+            hidden_size,
+            num_layers,
+            bias=bias,
+            batch_first=batch_first,
+            dropout=dropout,
+            bidirectional=bidirectional,
+            proj_size=proj_size,
+            device=device,
+            dtype=dtype,
+        )
+        self.backend = check_backend(backend, stock.NAME)
