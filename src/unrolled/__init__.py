@@ -2,15 +2,22 @@
 
 from unrolled.cell import Cell, cell, param, state
 from unrolled.errors import CellError, UnrolledError, UnsupportedByBackend
-from unrolled.trace import trace
+from unrolled.lower import lower
+from unrolled.nn import GRU, LSTM, RNN, Recurrent
+from unrolled.recurrence import recurrence
 
 __all__ = [
+    "GRU",
+    "LSTM",
+    "RNN",
     "Cell",
     "CellError",
+    "Recurrent",
     "UnrolledError",
     "UnsupportedByBackend",
     "cell",
+    "lower",
     "param",
+    "recurrence",
     "state",
-    "trace",
 ]

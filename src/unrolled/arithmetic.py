@@ -173,7 +173,9 @@ def rsub(input: Any, other: Any, *, alpha: float = 1) -> Any:
 def div(input: Any, other: Any, *, rounding_mode: str | None = None) -> Any:
     """input / other."""
     if rounding_mode is not None:
-        as_proxy(input).fail("div with a rounding mode has no useful derivative", "use plain division")
+        as_proxy(input).fail(
+            "div with a rounding mode has no useful derivative", "use plain division"
+        )
     return binary("div", input, other)
 
 
@@ -248,7 +250,9 @@ def _register_logical(op: str, *names: str) -> None:
         a, b = align(anchor, _truth(input), _truth(other), what=op)
         first, second = (a, b) if isinstance(a, Proxy) else (b, a)
         if not isinstance(second, Proxy):
-            anchor.fail(f"{op} of a traced value and a number", "compare both sides: (x > 0) & (y > 0)")
+            anchor.fail(
+                f"{op} of a traced value and a number", "compare both sides: (x > 0) & (y > 0)"
+            )
         return first.emit(op, second)
 
     register(*names)(handler)

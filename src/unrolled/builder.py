@@ -68,7 +68,9 @@ class Builder:
         finally:
             self.locate = before
 
-    def constant(self, data: Iterable[float], shape: tuple[int, ...], name: str | None = None) -> Var:
+    def constant(
+        self, data: Iterable[float], shape: tuple[int, ...], name: str | None = None
+    ) -> Var:
         """A captured array, the same for the whole call."""
         var = Var(self.fresh(name or "k"), tuple(shape), "constant", per_step=False)
         self.constants.append(Constant(var, tuple(map(float, data))))

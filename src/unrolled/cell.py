@@ -24,7 +24,10 @@ from torch import Tensor
 
 from unrolled import sizes
 from unrolled.errors import CellError, Location
+from unrolled.interpret import interpreted
 from unrolled.ir import Graph
+from unrolled.latex import latex
+from unrolled.trace import trace
 
 Init = float | str | Callable[[Tensor], Any]
 StepFunction = Callable[..., Any]
@@ -103,7 +106,9 @@ class Cell:
 
     def __repr__(self) -> str:
         states = ", ".join(f"{s.name}[{s.size}]" for s in self.states)
-        params = ", ".join(f"{p.name}[{', '.join(map(str, p.shape))}]" for p in self.parameters.values())
+        params = ", ".join(
+            f"{p.name}[{', '.join(map(str, p.shape))}]" for p in self.parameters.values()
+        )
         return f"<cell {self.name}: {self.input}[D]; {states}; {params}>"
 
     def bind(self, **values: Any) -> Cell:
@@ -152,6 +157,51 @@ class Cell:
         for name, spec in self.parameters.items():
             pairs += zip(spec.shape, parameter_shapes.get(name, ()), strict=False)
         return sizes.solve(pairs)
+
+    def graph(self, given: Mapping[str, int], dtype: torch.dtype = torch.float32) -> Graph:
+        """The equations of one step at these sizes; :class:`CellError` where there are none."""
+        return trace(self, given, dtype)
+
+    def example_sizes(self) -> dict[str, int]:
+        """Sizes for showing the equations: distinct, and divisible by what cells divide by."""
+        if self.graphs:
+            first = self.graphs[0]
+            shapes = {v.name: tuple(v.shape) for v in first.parameters}
+            return self.infer_sizes(
+                first.inputs[0].shape[0], [v.shape[0] for v in first.states], shapes
+            )
+        names = dict.fromkeys(s for _, e in self._expressions() for s in sizes.symbols(e))
+        others = [s for s in names if s not in ("D", "H")]
+        return {"D": 72, "H": 48} | {s: 24 * (k + 4) for k, s in enumerate(others)}
+
+    def latex(self) -> str:
+        """The cell's equations for LaTeX, KaTeX or MathJax, from what is compiled."""
+        return latex(self.graph(self.example_sizes()))
+
+    def output_size(self, given: Mapping[str, int]) -> int:
+        """The length of the output ``y`` at these sizes."""
+        return int(self.graph(given).outputs[0].var.shape[0])
+
+    @staticmethod
+    def from_graphs(graphs: Iterable[Graph]) -> Cell:
+        """A cell of equations that were saved, one Graph for each set of sizes.
+
+        No code of the one who saved it is run.  ``ValueError`` where there is no graph.
+        """
+        held = tuple(graphs)
+        if not held:
+            raise ValueError("a cell needs at least one graph")
+        first = held[0]
+        return Cell(
+            name=first.name,
+            function=interpreted(held),
+            input=first.inputs[0].name,
+            states=tuple(StateSpec(v.name, str(v.shape[0])) for v in first.states),
+            parameters={
+                v.name: ParamSpec(v.name, tuple(str(s) for s in v.shape)) for v in first.parameters
+            },
+            graphs=held,
+        )
 
     def parameter_shapes(self, given: Mapping[str, int]) -> dict[str, tuple[int, ...]]:
         """The shape of each parameter at these sizes."""

@@ -18,7 +18,19 @@ from unrolled.arithmetic import align, as_proxy, binary, real, unary
 from unrolled.ir import n_elements
 from unrolled.proxy import Proxy, register
 
-for _name in ("exp", "log", "sqrt", "rsqrt", "sin", "cos", "erf", "sign", "relu", "tanh", "sigmoid"):
+for _name in (
+    "exp",
+    "log",
+    "sqrt",
+    "rsqrt",
+    "sin",
+    "cos",
+    "erf",
+    "sign",
+    "relu",
+    "tanh",
+    "sigmoid",
+):
     register(_name)(unary(_name))
 for _name, _op in (
     ("negative", "neg"), ("neg", "neg"), ("abs", "abs"), ("absolute", "abs"), ("expit", "sigmoid"),
@@ -223,13 +235,17 @@ def _count(x: Proxy, dim: Any) -> int:
 @register("mean")
 def mean(input: Any, dim: Any = None, keepdim: bool = False, *, dtype: Any = None) -> Any:
     """The mean along axes."""
-    x = as_proxy(real(input))
-    return sum_(x, dim, keepdim) / float(_count(x, dim))
+    return reduce("mean", real(input), dim, keepdim)
 
 
 @register("var")
 def var(
-    input: Any, dim: Any = None, unbiased: bool = True, keepdim: bool = False, *, correction: int | None = None
+    input: Any,
+    dim: Any = None,
+    unbiased: bool = True,
+    keepdim: bool = False,
+    *,
+    correction: int | None = None,
 ) -> Any:
     """The variance along axes, over n - correction (1 unless said otherwise)."""
     x = as_proxy(input)
@@ -240,7 +256,12 @@ def var(
 
 @register("std")
 def std(
-    input: Any, dim: Any = None, unbiased: bool = True, keepdim: bool = False, *, correction: int | None = None
+    input: Any,
+    dim: Any = None,
+    unbiased: bool = True,
+    keepdim: bool = False,
+    *,
+    correction: int | None = None,
 ) -> Any:
     """The standard deviation along axes."""
     return unary("sqrt")(var(input, dim, unbiased, keepdim, correction=correction))
@@ -251,7 +272,9 @@ def norm(input: Any, p: Any = 2, dim: Any = None, keepdim: bool = False, dtype: 
     """The Euclidean norm along axes, whose derivative at 0 is 0 as in torch."""
     x = as_proxy(input)
     if p not in (2, 2.0, "fro", None):
-        x.fail(f"norm with p={p!r}: a cell has the Euclidean norm", "write it out with abs, ** and sum")
+        x.fail(
+            f"norm with p={p!r}: a cell has the Euclidean norm", "write it out with abs, ** and sum"
+        )
     squares = sum_(x * x, dim, keepdim)
     safe = where(squares == 0, 1.0, squares)
     return where(squares == 0, 0.0, unary("sqrt")(safe))
@@ -307,7 +330,9 @@ def layer_norm(
 
 
 @register("rms_norm")
-def rms_norm(input: Any, normalized_shape: Any, weight: Any = None, eps: float | None = None) -> Any:
+def rms_norm(
+    input: Any, normalized_shape: Any, weight: Any = None, eps: float | None = None
+) -> Any:
     """x over the root of its mean square, scaled (Zhang & Sennrich 2019)."""
     import torch
 

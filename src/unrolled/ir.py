@@ -5,7 +5,7 @@ a value that varies over time and batch (``per_step``) or one that is the same f
 (parameters and what is computed from them alone).  The step and its reverse-mode adjoint are both
 Graphs.  ``str(graph)`` is the text that docs and golden files show::
 
-    i[H] = sigmoid(v2)   # my_cell.py:4
+    i[H] = sigmoid(v2)  # my_cell.py:4
 
 After the manner of JAX's jaxpr (Autodidax, part 1): small, frozen, and good to print.
 """
@@ -188,7 +188,9 @@ class Graph:
             pairs = zip(self.states, self.next_states, strict=True)
             lines.append("  next " + ", ".join(f"{s.name} <- {n.name}" for s, n in pairs))
         if self.outputs:
-            shown = (o.name if o.name == o.var.name else f"{o.name} = {o.var.name}" for o in self.outputs)
+            shown = (
+                o.name if o.name == o.var.name else f"{o.name} = {o.var.name}" for o in self.outputs
+            )
             lines.append(f"  output {', '.join(shown)}")
         return "\n".join(lines)
 
@@ -203,7 +205,9 @@ def _lines(equations: Iterable[Equation]) -> list[str]:
     left = [(e, f"{e.out} = {_right(e)}") for e in equations]
     width = min(60, max((len(text) for _, text in left), default=0))
     return [
-        f"{text:<{width}}   # {PurePath(e.location.file).name}:{e.location.line}" if e.location else text
+        f"{text:<{width}}   # {PurePath(e.location.file).name}:{e.location.line}"
+        if e.location
+        else text
         for e, text in left
     ]
 

@@ -85,9 +85,7 @@ def _elementwise(
     boolean: bool = False,
 ) -> None:
     rule = None if vjp is None else (lambda equation, d, y, *args: vjp(d, y, *args))  # type: ignore[misc]
-    row = Op(
-        name, arity, cost, _same, lambda equation, *t: run(*t), rule, latex, True, boolean
-    )
+    row = Op(name, arity, cost, _same, lambda equation, *t: run(*t), rule, latex, True, boolean)
     _row(row)
 
 
@@ -121,7 +119,9 @@ _elementwise(
     **_c,
 )
 _elementwise("tanh", torch.tanh, lambda d, y, x: (d * (1 - y * y),), (3, r"\tanh({0})"), **_c)
-_elementwise("sigmoid", torch.sigmoid, lambda d, y, x: (d * (y * (1 - y)),), (3, r"\sigma({0})"), **_c)
+_elementwise(
+    "sigmoid", torch.sigmoid, lambda d, y, x: (d * (y * (1 - y)),), (3, r"\sigma({0})"), **_c
+)
 
 _elementwise(
     "maximum",
@@ -203,6 +203,16 @@ _row(
 )  # fmt: skip
 _row(
     Op(
+        "mean", 1, "costly", _reduced,
+        lambda equation, x: x.mean(equation["axis"], keepdim=True),
+        lambda equation, d, y, x: (
+            (d / float(x.shape[equation["axis"]])).emit("broadcast", shape=x.shape),
+        ),
+        (3, r"\operatorname{{mean}}({0})"),
+    )
+)  # fmt: skip
+_row(
+    Op(
         "amax", 1, "costly", _reduced,
         lambda equation, x: x.amax(equation["axis"], keepdim=True),
         lambda equation, d, y, x: (_share(equation, d, y, x),),
@@ -245,9 +255,7 @@ def _broadcast_vjp(equation: Equation, d: Any, y: Any, x: Any) -> tuple[Any, ...
     return (d.emit("reshape", shape=source),)
 
 
-_row(
-    Op("broadcast", 1, "view", lambda x, shape: shape, _run_broadcast, _broadcast_vjp, (3, "{0}"))
-)
+_row(Op("broadcast", 1, "view", lambda x, shape: shape, _run_broadcast, _broadcast_vjp, (3, "{0}")))
 _row(
     Op(
         "reshape", 1, "view", lambda x, shape: shape,
@@ -284,7 +292,9 @@ def _run_place(equation: Equation, x: Tensor) -> Tensor:
     shape[axis] = size
     zeros = x.new_zeros(shape)
     if equation["step"] != 1:
-        chosen = torch.arange(equation["start"], equation["stop"], equation["step"], device=x.device)
+        chosen = torch.arange(
+            equation["start"], equation["stop"], equation["step"], device=x.device
+        )
         return zeros.index_copy(zeros.ndim + axis, chosen, x)
     return zeros.slice_scatter(x, axis, int(equation["start"]), int(equation["stop"]))
 

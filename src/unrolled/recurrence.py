@@ -21,7 +21,6 @@ from unrolled.backends.reference import ReferenceKernel
 from unrolled.cell import Cell, as_cell
 from unrolled.ir import Graph
 from unrolled.lower import Plan, lower
-from unrolled.trace import trace
 
 DTYPES = (torch.float32, torch.float64)
 
@@ -53,25 +52,23 @@ def recurrence(
     """
     cell = as_cell(cell)
     states = tuple(state)
-    tensors = (x, *states, *(params[n] for n in cell.parameters if n in params))
     sizes = _check(cell, x, states, params)
     grad = torch.is_grad_enabled()
-    names = (x_name(cell), *cell.parameters)
-    inputs = (x, *(params[n] for n in cell.parameters))
-    wrt = tuple(n for n, t in zip(names, inputs, strict=True) if grad and t.requires_grad)
+    names = tuple(cell.parameters)
+    inputs = (x, *(params[n] for n in names))
+    wrt = tuple(
+        n for n, t in zip((cell.input, *names), inputs, strict=True) if grad and t.requires_grad
+    )
     if grad and not wrt and any(s.requires_grad for s in states):
         wrt = tuple(s.name for s in cell.states)
     compiled = compile_step(cell, sizes, x.dtype, ("y",), wrt, backend)
     if not wrt:
         run = compiled.kernel.forward(x, states, dict(params), keep=False)
         return run.outputs["y"], run.states
-    y, *final = cast(tuple[Tensor, ...], _Recurrence.apply(compiled, len(states), tuple(params), *tensors))
+    y, *final = cast(
+        tuple[Tensor, ...], _Recurrence.apply(compiled, len(states), names, x, *states, *inputs[1:])
+    )
     return y, tuple(final)
-
-
-def x_name(cell: Cell) -> str:
-    """The name of the cell's input."""
-    return cell.input
 
 
 @lru_cache(maxsize=1024)
@@ -92,7 +89,7 @@ def compile_step(
 @lru_cache(maxsize=1024)
 def traced(cell: Cell, sizes: tuple[tuple[str, int], ...], dtype: torch.dtype) -> Graph:
     """The cell's step as a Graph, traced once."""
-    return trace(cell, dict(sizes), dtype)
+    return cell.graph(dict(sizes), dtype)
 
 
 class _Recurrence(torch.autograd.Function):
@@ -100,7 +97,12 @@ class _Recurrence(torch.autograd.Function):
 
     @staticmethod
     def forward(  # type: ignore[override]
-        ctx: Any, compiled: Compiled, n_states: int, names: tuple[str, ...], x: Tensor, *tensors: Tensor
+        ctx: Any,
+        compiled: Compiled,
+        n_states: int,
+        names: tuple[str, ...],
+        x: Tensor,
+        *tensors: Tensor,
     ) -> tuple[Tensor, ...]:
         states, parameters = tensors[:n_states], dict(zip(names, tensors[n_states:], strict=True))
         run = compiled.kernel.forward(x, states, parameters, keep=True)
@@ -137,7 +139,11 @@ def _check(
     if missing or extra:
         raise TypeError(
             f"cell {cell.name} has the parameters {', '.join(cell.parameters)}; "
-            + (f"missing: {', '.join(missing)}" if missing else f"not among them: {', '.join(extra)}")
+            + (
+                f"missing: {', '.join(missing)}"
+                if missing
+                else f"not among them: {', '.join(extra)}"
+            )
         )
     if len(states) != len(cell.states):
         raise ValueError(
@@ -147,16 +153,24 @@ def _check(
     if x.ndim != 3:
         raise ValueError(f"x must be [T, B, D], got the shape {list(x.shape)}")
     if x.dtype not in DTYPES:
-        raise TypeError(f"x is {x.dtype}: expected torch.float32 or torch.float64; convert with x.float()")
+        raise TypeError(
+            f"x is {x.dtype}: expected torch.float32 or torch.float64; convert with x.float()"
+        )
     named = [(s.name, t) for s, t in zip(cell.states, states, strict=True)] + list(params.items())
     for name, tensor in named:
         if tensor.dtype != x.dtype:
-            raise TypeError(f"{name} is {tensor.dtype} and x is {x.dtype}: convert one to the other")
+            raise TypeError(
+                f"{name} is {tensor.dtype} and x is {x.dtype}: convert one to the other"
+            )
         if tensor.device != x.device:
-            raise ValueError(f"{name} is on {tensor.device} and x on {x.device}: move one to the other")
+            raise ValueError(
+                f"{name} is on {tensor.device} and x on {x.device}: move one to the other"
+            )
     shapes = {n: tuple(p.shape) for n, p in params.items()}
     found = cell.infer_sizes(x.shape[-1], [s.shape[-1] if s.ndim else 0 for s in states], shapes)
-    given = cell.resolve_sizes(x.shape[-1], found.get("H", 0), **{k: v for k, v in found.items() if k not in "DH"})
+    given = cell.resolve_sizes(
+        x.shape[-1], found.get("H", 0), **{k: v for k, v in found.items() if k not in "DH"}
+    )
     expected = cell.parameter_shapes(given)
     for name, shape in shapes.items():
         if shape != expected[name]:

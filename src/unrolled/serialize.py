@@ -13,7 +13,9 @@ from unrolled.verify import verify
 
 def graph_to_dict(graph: Graph) -> dict[str, Any]:
     """The graph as JSON-ready data."""
-    variables = {v.name: _var_to_data(v) for v in (*graph.sources, *(e.out for e in graph.equations))}
+    variables = {
+        v.name: _var_to_data(v) for v in (*graph.sources, *(e.out for e in graph.equations))
+    }
     return {
         "format": FORMAT,
         "name": graph.name,
@@ -113,8 +115,12 @@ def _equation_from_data(data: Any, variables: dict[str, Var]) -> Equation:
     args: tuple[Atom, ...] = tuple(
         float(a[0]) if isinstance(a, list) else variables[a] for a in data["args"]
     )
-    attributes = tuple((str(n), _attribute_from_data(v)) for n, v in data.get("attributes", {}).items())
-    location = Location(str(data["location"][0]), int(data["location"][1])) if "location" in data else None
+    attributes = tuple(
+        (str(n), _attribute_from_data(v)) for n, v in data.get("attributes", {}).items()
+    )
+    location = (
+        Location(str(data["location"][0]), int(data["location"][1])) if "location" in data else None
+    )
     return Equation(variables[data["out"]], data["op"], args, attributes, location)
 
 

@@ -45,7 +45,11 @@ class Size(int):
     __repr__ = __str__
 
     def __format__(self, spec: str) -> str:
-        return format(str(self), spec) if not spec or spec[-1] in "<>^s" else int(self).__format__(spec)
+        return (
+            format(str(self), spec)
+            if not spec or spec[-1] in "<>^s"
+            else int(self).__format__(spec)
+        )
 
     def _combine(self, other: object, sign: int) -> Size:
         other = as_size(other)
@@ -126,7 +130,9 @@ def symbols(expression: str | int) -> tuple[str, ...]:
     """The names in a size expression, in order; raises ``ValueError`` where it isn't one."""
     if isinstance(expression, int):
         return ()
-    return tuple(dict.fromkeys(n.id for n in ast.walk(_parse(expression)) if isinstance(n, ast.Name)))
+    return tuple(
+        dict.fromkeys(n.id for n in ast.walk(_parse(expression)) if isinstance(n, ast.Name))
+    )
 
 
 def evaluate(expression: str | int, sizes: Mapping[str, int]) -> Size:
@@ -173,7 +179,9 @@ def _check(node: ast.expr, expression: str) -> None:
     match node:
         case ast.Name() | ast.Constant(value=int()):
             return
-        case ast.BinOp(left=left, op=ast.Add() | ast.Sub() | ast.Mult() | ast.FloorDiv(), right=right):
+        case ast.BinOp(
+            left=left, op=ast.Add() | ast.Sub() | ast.Mult() | ast.FloorDiv(), right=right
+        ):
             _check(left, expression)
             _check(right, expression)
         case _:

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping
 from itertools import islice
 from pathlib import Path
 from types import CodeType, FrameType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch.overrides import TorchFunctionMode
@@ -22,11 +22,13 @@ from unrolled import functions as functions
 from unrolled import shapes as shapes
 from unrolled import sizes
 from unrolled.builder import Builder
-from unrolled.cell import Cell, ParamSpec
 from unrolled.errors import CellError, Location
 from unrolled.ir import Graph, Output, Var, n_elements
-from unrolled.naive import unpack
+from unrolled.returned import unpack
 from unrolled.proxy import Proxy
+
+if TYPE_CHECKING:
+    from unrolled.cell import Cell, ParamSpec
 
 _PACKAGE = Path(__file__).parent
 _USER_FILES = {str(_PACKAGE / "combinators.py")}
@@ -109,7 +111,9 @@ def _graph(
         y, new, extras = unpack(returned, len(states))
     except ValueError as error:
         came = str(error).split()[0]
-        raise CellError(f"cell {cell.name} returned {came}, expected {expected}", forms, where) from None
+        raise CellError(
+            f"cell {cell.name} returned {came}, expected {expected}", forms, where
+        ) from None
 
     def var(value: Any, what: str) -> Var:
         if not isinstance(value, Proxy):
@@ -235,7 +239,11 @@ class _NoRandomness(TorchFunctionMode):
         self._tracer = tracer
 
     def __torch_function__(
-        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+        self,
+        func: Any,
+        types: Any,
+        args: tuple[Any, ...] = (),
+        kwargs: dict[str, Any] | None = None,
     ) -> Any:
         name = getattr(func, "__name__", "")
         if name in RANDOM:

@@ -24,13 +24,17 @@ def verify(graph: Graph) -> Graph:
             f"{equation.op} takes {row.arity} operands, {equation} has {len(equation.args)}",
         )
         for arg in equation.inputs:
-            _require(known.get(arg.name) == arg, f"{arg} is read before it is defined, in: {equation}")
+            _require(
+                known.get(arg.name) == arg, f"{arg} is read before it is defined, in: {equation}"
+            )
         _require(bool(equation.inputs), f"no variable is read in: {equation}")
         shapes = [a.shape if isinstance(a, Var) else None for a in equation.args]
         shape = tuple(row.shape(*shapes, **dict(equation.attributes)))
         _require(shape == tuple(equation.out.shape), f"the result has shape {shape} in: {equation}")
         per_step = row.cost != "total" and any(a.per_step for a in equation.inputs)
-        _require(per_step == equation.out.per_step, f"what varies over time is wrong in: {equation}")
+        _require(
+            per_step == equation.out.per_step, f"what varies over time is wrong in: {equation}"
+        )
         _require(row.boolean == (equation.out.dtype == "bool"), f"the type is wrong in: {equation}")
         _require(equation.out.name not in known, f"{equation.out.name} is defined twice")
         known[equation.out.name] = equation.out

@@ -121,7 +121,9 @@ class _Cotangents:
                     named = Var(
                         self._builder.fresh(f"d_{var.name}"), d.var.shape, "value", d.var.per_step
                     )
-                    equations[k] = Equation(named, made.op, made.args, made.attributes, made.location)
+                    equations[k] = Equation(
+                        named, made.op, made.args, made.attributes, made.location
+                    )
                     return Proxy(self._builder, named)
                 break
         return d
@@ -133,7 +135,8 @@ def _join_places(builder: Builder, parts: list[Proxy], var: Var) -> list[Proxy]:
     for axis in range(-len(var.shape), 0):
         places = [made[p.var] for p in parts if p.var in made and made[p.var].op == "place"]
         tiles = sorted(
-            (e for e in places if e["axis"] == axis and e["step"] == 1), key=lambda e: int(e["start"])
+            (e for e in places if e["axis"] == axis and e["step"] == 1),
+            key=lambda e: int(e["start"]),
         )
         ends = [0, *(int(e["stop"]) for e in tiles)]
         starts = [*(int(e["start"]) for e in tiles), int(var.shape[axis])]

@@ -65,7 +65,11 @@ def regroup(graph: Graph) -> Graph:
             last = k == len(values)
             name = equation.out if last else Var("v0", equation.out.shape)
             step = Equation(name, "add", (total, value), (), equation.location)
-            total = rewriter.builder.copy(step, (total, value)) if _has_var(total, value) else _sum(total, value)
+            total = (
+                rewriter.builder.copy(step, (total, value))
+                if _has_var(total, value)
+                else _sum(total, value)
+            )
         rewriter.values[equation.out] = total
     return rewriter.finish()
 

@@ -20,7 +20,9 @@ def simplify(graph: Graph) -> Graph:
     known: dict[_Key, Var] = {}
     made: dict[Var, Equation] = {}
 
-    def emit(builder: Builder, op: str, args: tuple[Atom, ...], like: Equation, **attributes: object) -> Atom:
+    def emit(
+        builder: Builder, op: str, args: tuple[Atom, ...], like: Equation, **attributes: object
+    ) -> Atom:
         key = (op, args, tuple(attributes.items()))
         if key not in known:
             equation = Equation(like.out, op, args, tuple(attributes.items()), like.location)
@@ -66,15 +68,24 @@ def simplify(graph: Graph) -> Graph:
             if start == 0 and stop == source.shape[axis]:
                 return source
             below = made.get(source)
-            if below is not None and below.op == "slice" and below["axis"] == axis and below["step"] == 1:
+            if (
+                below is not None
+                and below.op == "slice"
+                and below["axis"] == axis
+                and below["step"] == 1
+            ):
                 base = below["start"]
-                return _emit_slice(builder, equation, below.args[0], axis, base + start, base + stop)
+                return _emit_slice(
+                    builder, equation, below.args[0], axis, base + start, base + stop
+                )
             if below is not None and below.op == "cat" and below["axis"] == axis:
                 position = start - start
                 for part in below.inputs:
                     end = position + part.shape[axis]
                     if position <= start and stop <= end:
-                        return _emit_slice(builder, equation, part, axis, start - position, stop - position)
+                        return _emit_slice(
+                            builder, equation, part, axis, start - position, stop - position
+                        )
                     position = end
         out = emit(builder, "slice", (source,), equation, **dict(equation.attributes))
         if source in zeros:
@@ -87,7 +98,9 @@ def simplify(graph: Graph) -> Graph:
         assert isinstance(source, Var)
         if start == 0 and stop == source.shape[axis]:
             return source
-        return emit(builder, "slice", (source,), equation, axis=axis, start=start, stop=stop, step=1)
+        return emit(
+            builder, "slice", (source,), equation, axis=axis, start=start, stop=stop, step=1
+        )
 
     def _cat(builder: Builder, equation: Equation, args: tuple[Atom, ...]) -> Atom:
         axis = equation["axis"]
@@ -109,7 +122,9 @@ def simplify(graph: Graph) -> Graph:
     return rewrite(graph, rule)
 
 
-def _adjacent(made: dict[Var, Equation], left: Var, right: Var, axis: int) -> tuple[Var, int, int] | None:
+def _adjacent(
+    made: dict[Var, Equation], left: Var, right: Var, axis: int
+) -> tuple[Var, int, int] | None:
     """The slice that ``left`` and ``right`` make up together, where they are neighbours in one value."""
     a, b = made.get(left), made.get(right)
     if a is None or b is None or a.op != "slice" or b.op != "slice" or a.args != b.args:

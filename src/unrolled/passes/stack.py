@@ -19,7 +19,11 @@ def stack(graph: Graph) -> Graph:
     placed = stages(graph)
     groups: dict[tuple[Atom, str], list[Equation]] = defaultdict(list)
     for equation in graph.equations:
-        if equation.op == "matmul" and len(equation.inputs[1].shape) == 1 and equation.inputs[1].per_step:
+        if (
+            equation.op == "matmul"
+            and len(equation.inputs[1].shape) == 1
+            and equation.inputs[1].per_step
+        ):
             groups[equation.args[1], placed[equation.out]].append(equation)
     shared = {e.out: group for group in groups.values() if len(group) > 1 for e in group}
 

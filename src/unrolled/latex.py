@@ -1,0 +1,178 @@
+"""A Graph as LaTeX: the equations of the cell, typeset from what is compiled.
+
+Values with a name of the user's own get a line each, the rest stand in place.  A state is ``h_{t-1}``
+where it is read and ``h_t`` where it is computed; a join that is cut into named parts is written as
+a column, ``[r_t; z_t] = …``.  Spelling and precedence of each op stand in the op table.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter, defaultdict
+
+from unrolled.ir import Atom, Equation, Graph, Var, number
+from unrolled.ops import TABLE
+
+GREEK = {
+    "alpha", "beta", "gamma", "delta", "epsilon", "zeta", "eta", "theta", "kappa", "lambda", "mu",
+    "nu", "xi", "rho", "sigma", "tau", "phi", "chi", "psi", "omega", "Gamma", "Delta", "Theta",
+    "Lambda", "Xi", "Sigma", "Phi", "Psi", "Omega",
+}  # fmt: skip
+ACCENTS = {"tilde": r"\tilde", "hat": r"\hat", "bar": r"\bar"}
+NEEDED = {
+    "add": (0, 0), "sub": (0, 1), "mul": (1, 1), "matmul": (2, 2), "neg": (1,), "pow": (3,),
+    "transpose": (3,), "slice": (3,), "take": (3,), "sum": (1,), "logical_not": (1,),
+}  # fmt: skip
+"""The precedence that an operand must have to stand without parentheses; 0 where not listed."""
+
+INLINE = {"broadcast", "reshape", "detach"}
+
+
+def latex(graph: Graph) -> str:
+    """The equations of a step as an ``aligned`` block for LaTeX, KaTeX or MathJax."""
+    lines = _Typesetter(graph).lines()
+    body = " \\\\\n".join(f"  {left} &= {right}" for left, right in lines)
+    return f"\\begin{{aligned}}\n{body}\n\\end{{aligned}}"
+
+
+class _Typesetter:
+    def __init__(self, graph: Graph) -> None:
+        self.graph = graph
+        self.made = graph.definitions()
+        self.uses = Counter(v for e in graph.equations for v in e.inputs)
+        self.next = {
+            v: s for s, v in reversed([*zip(graph.states, graph.next_states, strict=True)])
+        }
+        self.columns = self._columns()
+        self.in_column = {part for parts in self.columns.values() for part in parts}
+
+    def _columns(self) -> dict[Var, list[Var]]:
+        """Values that are cut, without gaps, into parts that have names."""
+        cuts: dict[Var, list[Equation]] = defaultdict(list)
+        for equation in self.graph.equations:
+            if equation.op == "slice" and equation["step"] == 1 and _has_name(equation.out):
+                cuts[equation.inputs[0]].append(equation)
+        columns: dict[Var, list[Var]] = {}
+        for source, parts in cuts.items():
+            parts.sort(key=lambda e: int(e["start"]))
+            starts = [int(e["start"]) for e in parts]
+            ends = [0, *(int(e["stop"]) for e in parts)]
+            axis = parts[0]["axis"]
+            one_axis = all(e["axis"] == axis for e in parts) and axis == -len(source.shape)
+            if (
+                one_axis
+                and [*starts, int(source.shape[axis])] == ends
+                and self.uses[source] == len(parts)
+            ):
+                columns[source] = [e.out for e in parts]
+        return columns
+
+    def lines(self) -> list[tuple[str, str]]:
+        lines: list[tuple[str, str]] = []
+        for source in self.graph.parameters:
+            if source in self.columns:
+                lines.append((self._column(source), self.symbol(source)))
+        for equation in self.graph.equations:
+            var = equation.out
+            if var in self.columns:
+                lines.append((self._column(var), self._right(equation)))
+            elif self._has_line(var):
+                lines.append((self.symbol(var), self._right(equation)))
+        for state, after in zip(self.graph.states, self.graph.next_states, strict=True):
+            left = _subscript(state.name, "t")
+            if after not in self.made or self.symbol(after) != left:
+                lines.append(
+                    (left, self.symbol(after) if self._stands(after) else self.text(after, 0))
+                )
+        for output in self.graph.outputs:
+            left = _subscript(output.name, "t")
+            is_first_state = output.var in self.graph.next_states[:1] and output.name == "y"
+            if not is_first_state and self.symbol(output.var) != left:
+                stands = self._stands(output.var)
+                lines.append(
+                    (left, self.symbol(output.var) if stands else self.text(output.var, 0))
+                )
+        return lines
+
+    def _column(self, source: Var) -> str:
+        parts = r" \\ ".join(self.symbol(p) for p in self.columns[source])
+        return rf"\begin{{bmatrix}} {parts} \end{{bmatrix}}"
+
+    def _has_line(self, var: Var) -> bool:
+        """Whether a value gets a line: it has a name, is a next state, or is read more than once."""
+        if var in self.in_column:
+            return False
+        if self.made[var].op in INLINE:
+            return False
+        if var in self.next:
+            return True
+        view = TABLE[self.made[var].op].cost == "view"
+        return (_has_name(var) or self.uses[var] > 1) and not (view and not _has_name(var))
+
+    def _stands(self, var: Var) -> bool:
+        return var not in self.made or self._has_line(var) or var in self.in_column
+
+    def symbol(self, var: Var) -> str:
+        if var in self.graph.states:
+            return _subscript(var.name, "t-1")
+        if var in self.graph.inputs:
+            return _subscript(var.name, "t")
+        if var in self.next:
+            return _subscript(self.next[var].name, "t")
+        name = re.sub(r"_\d+$", "", var.name) if _has_name(var) else re.sub(r"^v", "v_", var.name)
+        clash = any(v.name == name for v in self.graph.states)
+        if clash:
+            name = var.name
+        return _subscript(name, "t") if var.per_step else _subscript(name, "")
+
+    def text(self, atom: Atom, needed: int) -> str:
+        """An operand, in parentheses where its precedence is below what is needed."""
+        if not isinstance(atom, Var):
+            text = re.sub(r"^1e-0*(\d+)$", r"10^{-\1}", number(atom))
+            return f"({text})" if atom < 0 and needed > 0 else text
+        if self._stands(atom):
+            return self.symbol(atom)
+        equation = self.made[atom]
+        if equation.op in INLINE:
+            return self.text(equation.args[0], needed)
+        text = self._right(equation)
+        return rf"\left({text}\right)" if TABLE[equation.op].latex[0] < needed else text
+
+    def _right(self, equation: Equation) -> str:
+        needs = NEEDED.get(equation.op, ())
+        args = [
+            self.text(a, needs[k] if k < len(needs) else 0) for k, a in enumerate(equation.args)
+        ]
+        template = TABLE[equation.op].latex[1]
+        if equation.op == "mul" and any(
+            not isinstance(a, Var) or not a.shape for a in equation.args
+        ):
+            template = r"{0} \, {1}"
+        attributes = {n: _attribute(v) for n, v in equation.attributes}
+        return template.format(*args, all=", ".join(args), **attributes)
+
+
+def _attribute(value: object) -> str:
+    if isinstance(value, tuple):
+        return ", ".join(map(_attribute, value))  # type: ignore[arg-type]
+    return number(value) if isinstance(value, float) else str(value)
+
+
+def _has_name(var: Var) -> bool:
+    return not re.fullmatch(r"v\d+", var.name)
+
+
+def _subscript(name: str, time: str) -> str:
+    base, *rest = [p for p in name.split("_") if p] or [name]
+    text = "\\" + base if base in GREEK else base if len(base) == 1 else rf"\mathrm{{{base}}}"
+    subscripts: list[str] = []
+    for part in rest:
+        if part == "prime":
+            text += "'"
+        elif part in ACCENTS:
+            text = rf"{ACCENTS[part]}{{{text}}}"
+        else:
+            subscripts.append("\\" + part if part in GREEK else part)
+    if time:
+        subscripts.append(time)
+    return f"{text}_{{{', '.join(subscripts)}}}" if subscripts else text
