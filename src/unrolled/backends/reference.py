@@ -165,7 +165,9 @@ def _interpret(steps: Iterable[_Step], env: Values, like: Tensor) -> None:
         env[out] = run(equation, *operands)
 
 
-def _stack(past: list[Tensor], var: Var, lead: Sequence[int], backwards: bool, like: Tensor) -> Tensor:
+def _stack(
+    past: list[Tensor], var: Var, lead: Sequence[int], backwards: bool, like: Tensor
+) -> Tensor:
     if not past:
         dtype = torch.bool if var.dtype == "bool" else like.dtype
         return like.new_zeros((0, lead[1], *concrete(var.shape)), dtype=dtype)
