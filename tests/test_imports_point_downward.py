@@ -18,8 +18,8 @@ SOURCE = Path(__file__).parent.parent / "src" / PACKAGE
 
 # From the bottom up. A module imports from its own layer and from those below it.
 CORE = """
-    sizes ir ops serialize builder proxy functions trace cell naive latex passes lower recurrence
-    backends
+    sizes ir ops verify serialize builder proxy functions returned trace interpret latex cell naive
+    passes lower backends recurrence
 """
 LAYERS = (
     {"errors"},

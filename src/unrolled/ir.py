@@ -194,12 +194,6 @@ class Graph:
             lines.append(f"  output {', '.join(shown)}")
         return "\n".join(lines)
 
-    def to_dict(self) -> dict[str, Any]:
-        """The graph as JSON-ready data; source locations keep file name and line only."""
-        from unrolled.serialize import graph_to_dict  # the op table is read there
-
-        return graph_to_dict(self)
-
 
 def _lines(equations: Iterable[Equation]) -> list[str]:
     left = [(e, f"{e.out} = {_right(e)}") for e in equations]

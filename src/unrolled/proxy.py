@@ -36,6 +36,22 @@ def register(*names: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     return add
 
 
+def _binary(function: str) -> Callable[[Any, Any], Any]:
+    return lambda self, other: call(self, function, (self, other), {})
+
+
+def _reflected(function: str) -> Callable[[Any, Any], Any]:
+    return lambda self, other: call(self, function, (other, self), {})
+
+
+def _unary(function: str) -> Callable[[Any], Any]:
+    return lambda self: call(self, function, (self,), {})
+
+
+def _refused(symbol: str) -> Callable[[Any, Any], Any]:
+    return lambda self, other: _in_place(self, f"`{symbol}` on")
+
+
 class Proxy:
     """A value of the step being traced: one example at one time step."""
 
@@ -62,6 +78,34 @@ class Proxy:
     def fail(self, problem: str, hint: str = "") -> NoReturn:
         """Raise :class:`CellError` at the user's line."""
         raise CellError(problem, hint, self.builder.locate())
+
+    # -- operators
+
+    __add__, __radd__ = _binary("add"), _reflected("add")
+    __sub__, __rsub__ = _binary("sub"), _reflected("sub")
+    __mul__, __rmul__ = _binary("mul"), _reflected("mul")
+    __truediv__, __rtruediv__ = _binary("div"), _reflected("div")
+    __pow__, __rpow__ = _binary("pow"), _reflected("pow")
+    __matmul__, __rmatmul__ = _binary("matmul"), _reflected("matmul")
+    __and__, __rand__ = _binary("logical_and"), _reflected("logical_and")
+    __or__, __ror__ = _binary("logical_or"), _reflected("logical_or")
+    __lt__ = _binary("lt")
+    __le__ = _binary("le")
+    __gt__ = _binary("gt")
+    __ge__ = _binary("ge")
+    __eq__, __ne__ = _binary("eq"), _binary("ne")  # type: ignore[assignment]
+    __neg__, __abs__, __invert__ = _unary("neg"), _unary("abs"), _unary("logical_not")
+    __iadd__ = _refused("+=")
+    __isub__ = _refused("-=")
+    __imul__ = _refused("*=")
+    __itruediv__ = _refused("/=")
+    __ipow__ = _refused("**=")
+    __imatmul__ = _refused("@=")
+    __iand__ = _refused("&=")
+    __ior__ = _refused("|=")
+
+    def __pos__(self) -> Proxy:
+        return self
 
     # -- what a tensor says of itself
 
@@ -191,36 +235,3 @@ def _flat(value: Any) -> Iterator[Any]:
             yield from _flat(item)
     else:
         yield value
-
-
-def _operator(name: str, function: str, reflected: bool = False) -> None:
-    def method(self: Proxy, other: Any) -> Any:
-        args = (other, self) if reflected else (self, other)
-        return call(self, function, args, {})
-
-    setattr(Proxy, name, method)
-
-
-for _symbol, _function in (
-    ("add", "add"),
-    ("sub", "sub"),
-    ("mul", "mul"),
-    ("truediv", "div"),
-    ("pow", "pow"),
-    ("matmul", "matmul"),
-    ("and", "logical_and"),
-    ("or", "logical_or"),
-):
-    _operator(f"__{_symbol}__", _function)
-    _operator(f"__r{_symbol}__", _function, reflected=True)
-    setattr(
-        Proxy,
-        f"__i{_symbol}__",
-        lambda self, other, _name=f"`{_symbol}=`": _in_place(self, f"{_name} on"),  # type: ignore[misc]
-    )
-for _comparison in ("lt", "le", "gt", "ge", "eq", "ne"):
-    _operator(f"__{_comparison}__", _comparison)
-setattr(Proxy, "__neg__", lambda self: call(self, "neg", (self,), {}))  # noqa: B010
-setattr(Proxy, "__pos__", lambda self: self)  # noqa: B010
-setattr(Proxy, "__abs__", lambda self: call(self, "abs", (self,), {}))  # noqa: B010
-setattr(Proxy, "__invert__", lambda self: call(self, "logical_not", (self,), {}))  # noqa: B010

@@ -43,12 +43,12 @@ def recurrence(
 ) -> tuple[Tensor, tuple[Tensor, ...]]:
     """Run ``cell`` over a sequence, time-major.
 
-    ``x`` is [T, B, D], ``state`` one [B, size] per state of the cell, ``params`` a tensor for each of
-    its parameters, all of one floating dtype and on one device.  Returns ``y`` [T, B, output size] and the
-    final states.  ``backend`` is ``"auto"`` or a backend's name.
+    ``x`` is [T, B, D], ``state`` one [B, size] per state of the cell, ``params`` a tensor for each
+    of its parameters, all of one floating dtype and on one device.  Returns ``y``
+    [T, B, output size] and the final states.  ``backend`` is ``"auto"`` or a backend's name.
 
-    Raises ``TypeError`` or ``ValueError`` where an argument is missing, has the wrong shape, dtype or
-    device, and :class:`CellError` where the cell can't be compiled.
+    Raises ``TypeError`` or ``ValueError`` where an argument is missing, has the wrong shape, dtype
+    or device, and :class:`CellError` where the cell can't be compiled.
     """
     cell = as_cell(cell)
     states = tuple(state)
@@ -182,6 +182,7 @@ def _check(
     for spec, size, tensor in zip(cell.states, cell.state_sizes(given), states, strict=True):
         if tuple(tensor.shape) != (x.shape[1], size):
             raise ValueError(
-                f"state {spec.name} must be [B, {spec.size}] = {[x.shape[1], int(size)]}, got {list(tensor.shape)}"
+                f"state {spec.name} must be [B, {spec.size}] = {[x.shape[1], int(size)]}, "
+                f"got {list(tensor.shape)}"
             )
     return tuple(given.items())

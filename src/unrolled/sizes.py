@@ -136,7 +136,7 @@ def symbols(expression: str | int) -> tuple[str, ...]:
 
 
 def evaluate(expression: str | int, sizes: Mapping[str, int]) -> Size:
-    """The value of a size expression such as ``"3*H"``; ``KeyError`` for a name not in ``sizes``."""
+    """The value of a size expression such as ``"3*H"``; ``KeyError`` for an unknown name."""
     if isinstance(expression, int):
         return as_size(expression)
     return _evaluate(_parse(expression), sizes)

@@ -19,13 +19,12 @@ import torch
 from torch.overrides import TorchFunctionMode
 
 from unrolled import functions as functions
-from unrolled import shapes as shapes
 from unrolled import sizes
 from unrolled.builder import Builder
 from unrolled.errors import CellError, Location
 from unrolled.ir import Graph, Output, Var, n_elements
-from unrolled.returned import unpack
 from unrolled.proxy import Proxy
+from unrolled.returned import unpack
 
 if TYPE_CHECKING:
     from unrolled.cell import Cell, ParamSpec
@@ -91,7 +90,8 @@ def _saved(cell: Cell, given: Mapping[str, int]) -> Graph:
             return graph
     saved = "; ".join(", ".join(map(str, (*g.inputs, *g.states))) for g in cell.graphs)
     raise CellError(
-        f"cell {cell.name} was loaded as equations for {saved}, not for D={given['D']}, H={given['H']}",
+        f"cell {cell.name} was loaded as equations for {saved}, "
+        f"not for D={given['D']}, H={given['H']}",
         "equations are saved at fixed sizes; build the layer from the cell's own function instead",
     )
 
@@ -200,7 +200,7 @@ class _Tracer:
 
     def locate(self) -> Location | None:
         """The user's innermost line, reading its local names on the way."""
-        frame: FrameType | None = sys._getframe(1)
+        frame: FrameType | None = sys._getframe(1)  # pyright: ignore[reportPrivateUsage]
         while frame is not None and not _is_users(frame):
             frame = frame.f_back
         if frame is None:

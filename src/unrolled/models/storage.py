@@ -27,6 +27,7 @@ from torch import Tensor, nn
 from unrolled.data.files import write_together
 from unrolled.errors import ModelError
 from unrolled.ir import Graph
+from unrolled.serialize import graph_from_dict, graph_to_dict
 
 VERSION = 1
 
@@ -77,7 +78,7 @@ def write(saved: Saved, directory: str | os.PathLike[str], *, overwrite: bool) -
     contents = {
         _WEIGHTS: save(tensors),
         _VOCABULARY: _to_json(saved.vocabulary),
-        _EQUATIONS: _to_json([graph.to_dict() for graph in saved.graphs]),
+        _EQUATIONS: _to_json([graph_to_dict(graph) for graph in saved.graphs]),
     }
     contents[_CONFIG] = _to_json(
         {
@@ -191,7 +192,7 @@ def _graphs(path: Path, content: bytes) -> list[Graph]:
     values = _from_json(path, content)
     if not isinstance(values, list):
         raise ModelError(f"{path} is damaged: it is no list of equations")
-    return [Graph.from_dict(graph) for graph in cast("list[Any]", values)]
+    return [graph_from_dict(graph) for graph in cast("list[Any]", values)]
 
 
 def _tensors(path: Path, content: bytes) -> dict[str, Tensor]:

@@ -14,7 +14,6 @@ from collections.abc import Iterable
 from typing import Any
 
 from unrolled import functions as functions
-from unrolled import shapes as shapes
 from unrolled.builder import Builder
 from unrolled.errors import Location
 from unrolled.ir import Equation, Graph, Output, Var, n_elements

@@ -1,4 +1,4 @@
-"""Arithmetic, shapes and products on proxies: literals, captured tensors, broadcasting, indexing.
+"""Arithmetic on proxies: literals, captured tensors, broadcasting.
 
 Broadcasting follows torch's rules and is written out as a ``broadcast`` equation, so that every
 elementwise op of the table sees operands of one shape.  A captured tensor becomes a constant of the
@@ -147,31 +147,32 @@ for _op, _names in (
     _register_binary(_op, *_names)
 
 
-def _scaled(other: Any, alpha: float) -> Any:
+def scaled(other: Any, alpha: float) -> Any:
+    """``alpha · other``, without a product by 1."""
     return other if alpha == 1 else other * alpha
 
 
 @register("add")
 def add(input: Any, other: Any, *, alpha: float = 1) -> Any:
-    """input + alpha · other."""
-    return binary("add", input, _scaled(other, alpha))
+    """Input + alpha · other."""
+    return binary("add", input, scaled(other, alpha))
 
 
 @register("sub", "subtract")
 def sub(input: Any, other: Any, *, alpha: float = 1) -> Any:
-    """input - alpha · other."""
-    return binary("sub", input, _scaled(other, alpha))
+    """Input - alpha · other."""
+    return binary("sub", input, scaled(other, alpha))
 
 
 @register("rsub")
 def rsub(input: Any, other: Any, *, alpha: float = 1) -> Any:
-    """other - alpha · input."""
-    return binary("sub", other, _scaled(input, alpha))
+    """Other - alpha · input."""
+    return binary("sub", other, scaled(input, alpha))
 
 
 @register("div", "divide", "true_divide")
 def div(input: Any, other: Any, *, rounding_mode: str | None = None) -> Any:
-    """input / other."""
+    """Input / other."""
     if rounding_mode is not None:
         as_proxy(input).fail(
             "div with a rounding mode has no useful derivative", "use plain division"
@@ -193,7 +194,7 @@ def square(input: Any) -> Any:
 
 @register("pow", "float_power")
 def power(input: Any, exponent: Any) -> Any:
-    """x to the power of a number, or a positive number to the power of x."""
+    """X to the power of a number, or a positive number to the power of x."""
     anchor = input if isinstance(input, Proxy) else exponent
     base, p = operand(input, anchor), operand(exponent, anchor)
     if isinstance(base, Proxy) and isinstance(p, float):
@@ -208,14 +209,14 @@ def power(input: Any, exponent: Any) -> Any:
 
 @register("lerp")
 def lerp(input: Any, end: Any, weight: Any) -> Any:
-    """start + weight · (end - start)."""
+    """Start + weight · (end - start)."""
     return input + weight * (end - input)
 
 
 @register("addcmul")
 def addcmul(input: Any, tensor1: Any, tensor2: Any, *, value: float = 1) -> Any:
-    """input + value · a · b."""
-    return input + _scaled(binary("mul", tensor1, tensor2), value)
+    """Input + value · a · b."""
+    return input + scaled(binary("mul", tensor1, tensor2), value)
 
 
 @register("max")
@@ -308,74 +309,3 @@ def full_like(input: Any, fill_value: float, **_: Any) -> Any:
         n *= int(s)
     var: Var = x.builder.constant([float(fill_value)] * n, tuple(x.shape))
     return Proxy(x.builder, var, x.real_dtype)
-
-
-# --- products -----------------------------------------------------------------------------------
-
-
-@register("matmul", "mm", "mv", "dot", "inner", "vdot")
-def matmul(input: Any, other: Any) -> Any:
-    """The matrix product; the recurrent and input products are a parameter's matrix times a vector."""
-    anchor = input if isinstance(input, Proxy) else other
-    a, b = operand(input, anchor), operand(other, anchor)
-    if not isinstance(a, Proxy) or not isinstance(b, Proxy) or not a.ndim or not b.ndim:
-        anchor.fail("a matrix product with a number", "use * to scale")
-    if a.ndim > 2 or b.ndim > 2:
-        anchor.fail(f"a product of {a.var} and {b.var}: a cell has matrices and vectors")
-    if a.shape[-1] != b.shape[0]:
-        anchor.fail(
-            f"the product of {a.var} and {b.var}: {a.shape[-1]} columns meet {b.shape[0]} rows",
-            "W @ x needs W's last size to be x's length; x is one example's vector, without batch",
-        )
-    if a.ndim == 1 and b.ndim == 1:
-        return (a * b).sum()
-    if a.ndim == 1:
-        return matmul(b.T, a)
-    if not a.per_step and (b.ndim == 1 or not b.per_step):
-        return a.emit("matmul", b)
-    if b.ndim == 1:
-        return (a * b).sum(-1)
-    return (a.unsqueeze(-1) * b.unsqueeze(0)).sum(1)
-
-
-@register("outer", "ger")
-def outer(input: Any, vec2: Any) -> Any:
-    """The outer product of two vectors."""
-    return as_proxy(input).unsqueeze(1) * as_proxy(vec2).unsqueeze(0)
-
-
-@register("linear")
-def linear(input: Any, weight: Any, bias: Any = None) -> Any:
-    """weight @ input + bias."""
-    y = matmul(weight, input)
-    return y if bias is None else y + bias
-
-
-@register("addmv")
-def addmv(input: Any, mat: Any, vec: Any, *, beta: float = 1, alpha: float = 1) -> Any:
-    """beta · input + alpha · mat @ vec."""
-    return _scaled(input, beta) + _scaled(matmul(mat, vec), alpha)
-
-
-@register("t", "adjoint")
-def transpose(input: Any) -> Any:
-    """A matrix's transpose; a vector is its own."""
-    x = as_proxy(input)
-    if x.ndim > 2:
-        x.fail(f"the transpose of {x.var}: only matrices are transposed in a cell")
-    return x if x.ndim < 2 else x.emit("transpose")
-
-
-@register("transpose", "swapaxes", "swapdims")
-def swap(input: Any, dim0: int, dim1: int) -> Any:
-    """A matrix with its axes exchanged."""
-    x = as_proxy(input)
-    return x if x.ndim < 2 or (dim0 - dim1) % x.ndim == 0 else transpose(x)
-
-
-@register("permute")
-def permute(input: Any, *dims: Any) -> Any:
-    """A matrix with its axes in another order."""
-    x = as_proxy(input)
-    order = dims[0] if len(dims) == 1 and isinstance(dims[0], (tuple, list)) else dims
-    return swap(x, 0, 1) if [int(d) % max(x.ndim, 1) for d in order] == [1, 0] else x

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from unrolled.arithmetic import align, as_proxy, operand
+from unrolled.functions.arithmetic import align, as_proxy, operand
 from unrolled.ir import n_elements
 from unrolled.proxy import Proxy, register
 from unrolled.sizes import as_size

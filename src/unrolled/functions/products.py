@@ -1,0 +1,76 @@
+"""Matrix products and transposes: a parameter's matrix times a vector, and the forms of it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from unrolled.functions.arithmetic import as_proxy, operand, scaled
+from unrolled.proxy import Proxy, register
+
+
+@register("matmul", "mm", "mv", "dot", "inner", "vdot")
+def matmul(input: Any, other: Any) -> Any:
+    """The matrix product; the recurrent and input products are a parameter's matrix times a vector."""
+    anchor = input if isinstance(input, Proxy) else other
+    a, b = operand(input, anchor), operand(other, anchor)
+    if not isinstance(a, Proxy) or not isinstance(b, Proxy) or not a.ndim or not b.ndim:
+        anchor.fail("a matrix product with a number", "use * to scale")
+    if a.ndim > 2 or b.ndim > 2:
+        anchor.fail(f"a product of {a.var} and {b.var}: a cell has matrices and vectors")
+    if a.shape[-1] != b.shape[0]:
+        anchor.fail(
+            f"the product of {a.var} and {b.var}: {a.shape[-1]} columns meet {b.shape[0]} rows",
+            "W @ x needs W's last size to be x's length; x is one example's vector, without batch",
+        )
+    if a.ndim == 1 and b.ndim == 1:
+        return (a * b).sum()
+    if a.ndim == 1:
+        return matmul(b.T, a)
+    if not a.per_step and (b.ndim == 1 or not b.per_step):
+        return a.emit("matmul", b)
+    if b.ndim == 1:
+        return (a * b).sum(-1)
+    return (a.unsqueeze(-1) * b.unsqueeze(0)).sum(1)
+
+
+@register("outer", "ger")
+def outer(input: Any, vec2: Any) -> Any:
+    """The outer product of two vectors."""
+    return as_proxy(input).unsqueeze(1) * as_proxy(vec2).unsqueeze(0)
+
+
+@register("linear")
+def linear(input: Any, weight: Any, bias: Any = None) -> Any:
+    """Weight @ input + bias."""
+    y = matmul(weight, input)
+    return y if bias is None else y + bias
+
+
+@register("addmv")
+def addmv(input: Any, mat: Any, vec: Any, *, beta: float = 1, alpha: float = 1) -> Any:
+    """Beta · input + alpha · mat @ vec."""
+    return scaled(input, beta) + scaled(matmul(mat, vec), alpha)
+
+
+@register("t", "adjoint")
+def transpose(input: Any) -> Any:
+    """A matrix's transpose; a vector is its own."""
+    x = as_proxy(input)
+    if x.ndim > 2:
+        x.fail(f"the transpose of {x.var}: only matrices are transposed in a cell")
+    return x if x.ndim < 2 else x.emit("transpose")
+
+
+@register("transpose", "swapaxes", "swapdims")
+def swap(input: Any, dim0: int, dim1: int) -> Any:
+    """A matrix with its axes exchanged."""
+    x = as_proxy(input)
+    return x if x.ndim < 2 or (dim0 - dim1) % x.ndim == 0 else transpose(x)
+
+
+@register("permute")
+def permute(input: Any, *dims: Any) -> Any:
+    """A matrix with its axes in another order."""
+    x = as_proxy(input)
+    order = dims[0] if len(dims) == 1 and isinstance(dims[0], (tuple, list)) else dims
+    return swap(x, 0, 1) if [int(d) % max(x.ndim, 1) for d in order] == [1, 0] else x

@@ -1,0 +1,199 @@
+"""Ops over axes: reductions, which keep their axis with length 1, and rearrangements."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from unrolled.ir import Equation, Shape, concrete
+from unrolled.ops.table import Op, row
+
+
+def _reduced(x: Shape, axis: int) -> Shape:
+    return (*x[: len(x) + axis], 1, *x[len(x) + axis + 1 :])
+
+
+row(
+    Op(
+        "sum", 1, "costly", _reduced,
+        lambda equation, x: x.sum(equation["axis"], keepdim=True),
+        lambda equation, d, y, x: (d.emit("broadcast", shape=x.shape),),
+        (2, r"\textstyle\sum {0}"),
+    )
+)  # fmt: skip
+row(
+    Op(
+        "mean", 1, "costly", _reduced,
+        lambda equation, x: x.mean(equation["axis"], keepdim=True),
+        lambda equation, d, y, x: (
+            (d / float(x.shape[equation["axis"]])).emit("broadcast", shape=x.shape),
+        ),
+        (3, r"\operatorname{{mean}}({0})"),
+    )
+)  # fmt: skip
+row(
+    Op(
+        "amax", 1, "costly", _reduced,
+        lambda equation, x: x.amax(equation["axis"], keepdim=True),
+        lambda equation, d, y, x: (_share(equation, d, y, x),),
+        (3, r"\max({0})"),
+    )
+)  # fmt: skip
+
+
+def _share(equation: Equation, d: Any, y: Any, x: Any) -> Any:
+    """The cotangent spread evenly over the elements that are the largest."""
+    largest: Any = torch.where(x == y.emit("broadcast", shape=x.shape), 1.0, 0.0)
+    count = largest.emit("sum", axis=equation["axis"])
+    return (d / count).emit("broadcast", shape=x.shape) * largest
+
+
+# --- rearrangements ----------------------------------------------------------------------
+
+
+def _lead(x: Tensor, rank: int) -> tuple[int, ...]:
+    return tuple(x.shape[: x.ndim - rank])
+
+
+def _rank(equation: Equation) -> int:
+    return len(equation.inputs[0].shape)
+
+
+def _run_broadcast(equation: Equation, x: Tensor) -> Tensor:
+    rank, target = _rank(equation), concrete(equation["shape"])
+    lead = _lead(x, rank)
+    padded = (*lead, *(1,) * (len(target) - rank), *x.shape[x.ndim - rank :])
+    return x.reshape(padded).expand(*lead, *target)
+
+
+def _broadcast_vjp(equation: Equation, d: Any, y: Any, x: Any) -> tuple[Any, ...]:
+    source, target = x.shape, equation["shape"]
+    padded = (1,) * (len(target) - len(source)) + tuple(source)
+    for axis in range(len(target)):
+        if padded[axis] == 1 and target[axis] != 1:
+            d = d.emit("sum", axis=axis - len(target))
+    return (d.emit("reshape", shape=source),)
+
+
+row(Op("broadcast", 1, "view", lambda x, shape: shape, _run_broadcast, _broadcast_vjp, (3, "{0}")))
+row(
+    Op(
+        "reshape", 1, "view", lambda x, shape: shape,
+        lambda equation, x: x.reshape(*_lead(x, _rank(equation)), *concrete(equation["shape"])),
+        lambda equation, d, y, x: (d.emit("reshape", shape=x.shape),), (3, "{0}"),
+    )
+)  # fmt: skip
+row(
+    Op(
+        "transpose", 1, "view", lambda x: (*x[:-2], x[-1], x[-2]),
+        lambda equation, x: x.transpose(-1, -2),
+        lambda equation, d, y, x: (d.emit("transpose"),), (3, r"{0}^\top"),
+    )
+)  # fmt: skip
+
+
+def _replace_axis(x: Shape, axis: int, length: int) -> Shape:
+    return (*x[: len(x) + axis], length, *x[len(x) + axis + 1 :])
+
+
+def _slice_shape(x: Shape, axis: int, start: int, stop: int, step: int) -> Shape:
+    length = stop - start if step == 1 else len(range(start, stop, step))
+    return _replace_axis(x, axis, length)
+
+
+def _index(equation: Equation, x: Tensor) -> tuple[Any, ...]:
+    cut = slice(int(equation["start"]), int(equation["stop"]), int(equation["step"]))
+    return (..., cut, *(slice(None),) * (-1 - equation["axis"]))
+
+
+def _run_place(equation: Equation, x: Tensor) -> Tensor:
+    axis, size = equation["axis"], int(equation["size"])
+    shape = list(x.shape)
+    shape[axis] = size
+    zeros = x.new_zeros(shape)
+    if equation["step"] != 1:
+        chosen = torch.arange(
+            equation["start"], equation["stop"], equation["step"], device=x.device
+        )
+        return zeros.index_copy(zeros.ndim + axis, chosen, x)
+    return zeros.slice_scatter(x, axis, int(equation["start"]), int(equation["stop"]))
+
+
+row(
+    Op(
+        "slice", 1, "view", _slice_shape,
+        lambda equation, x: x[_index(equation, x)],
+        lambda equation, d, y, x: (
+            d.emit("place", axis=equation["axis"], start=equation["start"], stop=equation["stop"],
+                   step=equation["step"], size=x.shape[equation["axis"]]),
+        ),
+        (3, r"{0}_{{{start}:{stop}}}"),
+    )
+)  # fmt: skip
+row(
+    Op(
+        "place", 1, "cheap", lambda x, axis, start, stop, step, size: _replace_axis(x, axis, size),
+        _run_place,
+        lambda equation, d, y, x: (
+            d.emit("slice", axis=equation["axis"], start=equation["start"], stop=equation["stop"],
+                   step=equation["step"]),
+        ),
+        (3, r"\operatorname{{place}}({0})"),
+    )
+)  # fmt: skip
+
+
+def _cat_shape(*shapes: Shape, axis: int) -> Shape:
+    rest = {(*s[: len(s) + axis], *s[len(s) + axis + 1 :]) for s in shapes}
+    if len(rest) != 1:
+        raise ValueError("the parts differ in an axis other than the joined one")
+    total = shapes[0][axis]
+    for s in shapes[1:]:
+        total = total + s[axis]
+    return _replace_axis(shapes[0], axis, total)
+
+
+def _run_cat(equation: Equation, *parts: Tensor) -> Tensor:
+    lead = torch.broadcast_shapes(*(_lead(p, _rank(equation)) for p in parts))
+    rank = _rank(equation)
+    whole = [p.expand(*lead, *p.shape[p.ndim - rank :]) for p in parts]
+    return torch.cat(whole, equation["axis"])
+
+
+def _cat_vjp(equation: Equation, d: Any, y: Any, *parts: Any) -> tuple[Any, ...]:
+    axis, start = equation["axis"], 0
+    cotangents: list[Any] = []
+    for part in parts:
+        stop = start + part.shape[axis]
+        cotangents.append(d.emit("slice", axis=axis, start=start, stop=stop, step=1))
+        start = stop
+    return tuple(cotangents)
+
+
+row(Op("cat", None, "cheap", _cat_shape, _run_cat, _cat_vjp, (3, "[{all}]")))
+row(
+    Op(
+        "take", 1, "cheap", lambda x, axis, indices: _replace_axis(x, axis, len(indices)),
+        lambda equation, x: x.index_select(
+            x.ndim + equation["axis"], torch.tensor(equation["indices"], device=x.device)),
+        lambda equation, d, y, x: (
+            d.emit("put", axis=equation["axis"], indices=equation["indices"],
+                   size=x.shape[equation["axis"]]),
+        ),
+        (3, "{0}_{{{indices}}}"),
+    )
+)  # fmt: skip
+row(
+    Op(
+        "put", 1, "cheap", lambda x, axis, indices, size: _replace_axis(x, axis, size),
+        lambda equation, x: x.new_zeros(
+            [int(equation["size"]) if a == x.ndim + equation["axis"] else n for a, n in enumerate(x.shape)]
+        ).index_add(x.ndim + equation["axis"], torch.tensor(equation["indices"], device=x.device), x),
+        lambda equation, d, y, x: (
+            d.emit("take", axis=equation["axis"], indices=equation["indices"]),
+        ),
+        (3, r"\operatorname{{put}}({0})"),
+    )
+)  # fmt: skip
