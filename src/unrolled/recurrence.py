@@ -8,14 +8,16 @@ records the derived backward pass and can differentiate it again.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
-from typing import Any, cast
+from math import isqrt
+from typing import Any, Literal, cast
 
 import torch
 from torch import Tensor
 
 from unrolled.backends import select
+from unrolled.backends.checkpointed import Checkpointed
 from unrolled.backends.protocol import Gradients, Kernel, Run
 from unrolled.backends.reference import ReferenceKernel
 from unrolled.cell import Cell, as_cell
@@ -40,12 +42,15 @@ def recurrence(
     state: Sequence[Tensor],
     params: Mapping[str, Tensor],
     backend: str = "auto",
+    checkpoint: int | Literal["sqrt"] | None = None,
 ) -> tuple[Tensor, tuple[Tensor, ...]]:
     """Run ``cell`` over a sequence, time-major.
 
     ``x`` is [T, B, D], ``state`` one [B, size] per state of the cell, ``params`` a tensor for each
     of its parameters, all of one floating dtype and on one device.  Returns ``y``
     [T, B, output size] and the final states.  ``backend`` is ``"auto"`` or a backend's name.
+    ``checkpoint`` trades one more forward run for memory: only the states before every so many
+    steps are kept for the backward pass (``"sqrt"``: √T), the rest is computed again.
 
     Raises ``TypeError`` or ``ValueError`` where an argument is missing, has the wrong shape, dtype
     or device, and :class:`CellError` where the cell can't be compiled.
@@ -65,10 +70,24 @@ def recurrence(
     if not wrt:
         run = compiled.kernel.forward(x, states, dict(params), keep=False)
         return run.outputs["y"], run.states
+    if checkpoint is not None:
+        every = _segment(checkpoint, x.shape[0])
+        compiled = replace(compiled, kernel=Checkpointed(compiled.kernel, compiled.plan, every))
     y, *final = cast(
         tuple[Tensor, ...], _Recurrence.apply(compiled, len(states), names, x, *states, *inputs[1:])
     )
     return y, tuple(final)
+
+
+def _segment(checkpoint: int | str, n_steps: int) -> int:
+    if checkpoint == "sqrt":
+        return max(1, isqrt(n_steps))
+    if not isinstance(checkpoint, int) or isinstance(checkpoint, bool) or checkpoint < 1:
+        raise ValueError(
+            f"checkpoint={checkpoint!r}: expected 'sqrt' or the number of steps from one kept state "
+            "to the next, 1 or more"
+        )
+    return checkpoint
 
 
 @lru_cache(maxsize=1024)
