@@ -21,7 +21,7 @@ from torch.nn import functional as F
 
 from unrolled.cell import Cell
 from unrolled.data.vocabulary import Vocabulary
-from unrolled.errors import ModelError
+from unrolled.errors import ModelError, UnrolledError
 from unrolled.models import storage
 from unrolled.models.config import LanguageModelConfig
 from unrolled.models.generation import generate
@@ -103,7 +103,9 @@ class LanguageModel(nn.Module):
         Raises:
             ValueError: where ``tokens`` has another number of dimensions or no step.
             TypeError: where ``tokens`` is not int64.
-            RuntimeError: where ``tokens`` or ``state`` are on another device or of another shape.
+            IndexError: where an id is outside the vocabulary (seen on the CPU).
+            RuntimeError: where ``tokens`` or ``state`` are on another device, or ``state`` is of
+                another shape.
         """
         self._check(tokens)
         if self.embedding is None:
@@ -116,10 +118,10 @@ class LanguageModel(nn.Module):
         return logits, (carried,) if isinstance(carried, Tensor) else carried
 
     def _check(self, tokens: Tensor) -> None:
-        if tokens.dim() != 2 or len(tokens) == 0:
+        if tokens.dim() != 2 or tokens.numel() == 0:
             raise ValueError(
-                f"expected token ids of shape [T, B] with T at least 1, got {list(tokens.shape)}; "
-                "one sequence is tokens.unsqueeze(1)"
+                "expected token ids of shape [T, B] with T and B at least 1, got "
+                f"{list(tokens.shape)}; one sequence is tokens.unsqueeze(1)"
             )
         if tokens.dtype != torch.int64:
             raise TypeError(f"expected int64 token ids, got {tokens.dtype}: call tokens.long()")
@@ -128,6 +130,14 @@ class LanguageModel(nn.Module):
                 f"expected token ids on {self.device}, where the model is, got them on "
                 f"{tokens.device}: call tokens.to(model.device)"
             )
+        if tokens.device.type == "cpu":  # elsewhere it would wait for the device
+            size = len(self.vocabulary)
+            for index in (int(tokens.min()), int(tokens.max())):
+                if not 0 <= index < size:
+                    raise IndexError(
+                        f"token id {index} is not in the vocabulary, which has {size} tokens, 0 to "
+                        f"{size - 1}"
+                    )
 
     def initial_state(self, batch_size: int) -> State:
         """The state before the first token: zeros."""
@@ -231,10 +241,25 @@ class LanguageModel(nn.Module):
                 don't fit.
         """
         saved = storage.read(directory, KIND)
-        config = LanguageModelConfig.from_dict(saved.config)
-        vocabulary = Vocabulary.from_dict(saved.vocabulary)
-        cell = None if config.cell in DROP_INS else Cell.from_graphs(saved.graphs)
-        with torch.device("meta"):
-            model = LanguageModel(config, vocabulary, cell)
-        storage.fill(model, saved)
+        try:
+            model = _rebuilt(saved)
+        except (UnrolledError, ArithmeticError, RuntimeError, TypeError, ValueError) as error:
+            # Whatever stands in the files, what the user needs to know is that it doesn't fit.
+            problem = str(error).partition("\n")[0]
+            raise ModelError(f"the model in {directory} can't be loaded: {problem}") from error
         return model.to(device).eval()
+
+
+def _rebuilt(saved: storage.Saved) -> LanguageModel:
+    config = LanguageModelConfig.from_dict(saved.config)
+    if config.num_layers > len(saved.tensors):
+        raise ModelError(
+            f"it has fewer parameters than the {config.num_layers} layers of its config"
+        )
+    vocabulary = Vocabulary.from_dict(saved.vocabulary)
+    cell = None if config.cell in DROP_INS else Cell.from_graphs(saved.graphs)
+    # Nothing is allocated before the saved shapes are known to fit.
+    with torch.device("meta"):
+        model = LanguageModel(config, vocabulary, cell)
+    storage.fill(model, saved)
+    return model

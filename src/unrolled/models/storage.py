@@ -63,6 +63,12 @@ def holds_model(directory: str | os.PathLike[str]) -> bool:
     return any((Path(directory) / name).exists() for name in (_CONFIG, *_VOUCHED))
 
 
+def remove_model(directory: str | os.PathLike[str]) -> None:
+    """Removes a saved model, if there is one: the file that vouches for the others first."""
+    for name in (_CONFIG, *_VOUCHED):
+        (Path(directory) / name).unlink(missing_ok=True)
+
+
 def write(saved: Saved, directory: str | os.PathLike[str], *, overwrite: bool) -> None:
     """Saves a model.
 
