@@ -1,0 +1,95 @@
+"""The options of a command: the fields of typed dataclasses, as flags and as YAML keys."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+import sys
+import typing
+from collections.abc import Mapping, Sequence
+from typing import Any, NoReturn, TypeVar, cast
+
+from docstring_parser import parse_from_object
+from jsonargparse import ActionYesNo, ArgumentParser, DefaultHelpFormatter
+
+T = TypeVar("T")
+
+# What the help shows in place of a value.
+_METAVARS: dict[Any, str] = {int: "N", float: "X", int | None: "N", float | None: "X"}
+_WRONG_TYPE = re.compile(r'Parser key "(?P<name>\w+)".*?(?:Got|Given) value: (?P<value>.*)')
+
+
+class _HelpFormatter(DefaultHelpFormatter):
+    def __init__(self, prog: str) -> None:
+        super().__init__(prog, max_help_position=28)
+
+
+class Options(ArgumentParser):
+    """The parser of one command. An error is one line, and exit status 2."""
+
+    def __init__(self, command: str, usage: str, description: str, example: str) -> None:
+        super().__init__(
+            prog=f"unrolled {command}",
+            usage=f"%(prog)s {usage}",
+            description=description,
+            epilog=f"example: {example}",
+            formatter_class=_HelpFormatter,
+            print_config="--print-config",
+        )
+        self._hints: dict[str, Any] = {}
+
+    def add_fields(self, kind: type[Any], prefix: str = "") -> None:
+        """A group with an option for each field of a dataclass; its docstring has the words.
+
+        Args:
+            kind: The dataclass. Each field has a default.
+            prefix: What stands before the fields' names.
+        """
+        words = parse_from_object(kind)
+        help_of = {parameter.arg_name: parameter.description for parameter in words.params}
+        group = self.add_argument_group((words.short_description or kind.__name__).rstrip("."))
+        hints = typing.get_type_hints(kind)
+        for field in dataclasses.fields(kind):
+            hint, name = hints[field.name], prefix + field.name
+            factory = field.default_factory
+            default = field.default if factory is dataclasses.MISSING else factory()
+            text = (help_of[field.name] or "").replace("\n", " ").rstrip(".")
+            self._hints[name] = hint
+            if hint is bool:
+                action = ActionYesNo(yes_prefix="", no_prefix="no-")
+                group.add_argument(_flag(name), action=action, default=default, help=text)
+            else:
+                metavar = _METAVARS.get(hint)
+                shown: dict[str, Any] = {"metavar": metavar} if metavar else {}
+                group.add_argument(_flag(name), type=hint, default=default, help=text, **shown)
+
+    def error(self, message: str, ex: Exception | None = None) -> NoReturn:
+        """One line that says what was expected and what came."""
+        line = " ".join(message.split())
+        wrong = _WRONG_TYPE.search(line)
+        if wrong and wrong["name"] in self._hints:
+            expected = _type_words(self._hints[wrong["name"]])
+            line = f"{_flag(wrong['name'])} takes {expected}, not {wrong['value']}"
+        sys.stderr.write(f"unrolled: error: {line}; see {self.prog} --help\n")
+        raise SystemExit(2)
+
+
+def pick(kind: type[T], values: Mapping[str, Any], prefix: str = "") -> T:
+    """The dataclass ``kind`` with its fields out of ``values``, where they have the prefix."""
+    names = [field.name for field in dataclasses.fields(cast("Any", kind))]
+    return kind(**{name: values[prefix + name] for name in names})
+
+
+def _flag(name: str) -> str:
+    return "--" + name.replace("_", "-")
+
+
+def _type_words(hint: Any) -> str:
+    options: Sequence[Any] = typing.get_args(hint)
+    if typing.get_origin(hint) is typing.Literal:
+        return " or ".join(options)
+    if type(None) in options:
+        return " or ".join(_type_words(option) for option in options)
+    return {int: "a whole number", float: "a number", str: "a text", type(None): "null"}.get(
+        hint, str(hint)
+    )
