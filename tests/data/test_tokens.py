@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,8 @@ import pytest
 from unrolled.data import corpus, tokens
 from unrolled.data.corpus import find
 from unrolled.data.tokens import encode_corpus
-from unrolled.data.vocabulary import Vocabulary, VocabularyConfig
+from unrolled.data.vocabulary import Kind, Vocabulary, VocabularyConfig
+from unrolled.data.windows import Stream
 from unrolled.errors import DataError
 
 
@@ -24,8 +26,8 @@ def text(tmp_path: Path) -> Path:
 
 @pytest.mark.parametrize("kind", ["char", "byte", "word"])
 @pytest.mark.parametrize("eos", [True, False])
-def test_the_ids_are_the_documents(tmp_path: Path, text: Path, kind: str, eos: bool):
-    config = VocabularyConfig(kind, eos=eos)  # type: ignore[arg-type]
+def test_the_ids_are_the_documents(tmp_path: Path, text: Path, kind: Kind, eos: bool):
+    config = VocabularyConfig(kind, eos=eos)
     file = encode_corpus(find(str(text)), config, tmp_path / "cache")
     mark = "<eos>" if eos else ""
     assert file.vocabulary.decode(file.tokens) == f"{mark}hello\nworld\n{mark}hallo welt{mark}"
@@ -160,6 +162,29 @@ def test_progress_counts_tokens(tmp_path: Path, text: Path):
     file = encode_corpus(find(str(text)), VocabularyConfig(), tmp_path, progress=seen.append)
     assert seen == sorted(seen)
     assert seen[-1] == len(file)
+
+
+@pytest.mark.parametrize("kind", ["char", "byte", "word"])
+def test_a_corpus_is_never_whole_in_memory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: Kind
+):
+    monkeypatch.setattr(corpus, "_BLOCK", 1 << 12)
+    lines = 1 << 16
+
+    def peak(fraction: int) -> int:
+        """The most memory held at once for a part of the corpus."""
+        path = tmp_path / f"1 of {fraction}"
+        path.write_text("some words in a line of a corpus\n" * (lines // fraction))
+        tracemalloc.start()
+        file = encode_corpus(find(str(path)), VocabularyConfig(kind), tmp_path / "cache")
+        for x, _ in Stream(file.tokens, 4, 64).batches():
+            assert x.shape[1] == 4
+        most = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        return most
+
+    peak(64)  # what is imported and cached on first use is not the corpus'
+    assert peak(1) < 1.1 * peak(16) + 50_000
 
 
 def test_the_split_is_the_beginning_and_the_end(tmp_path: Path, text: Path):
