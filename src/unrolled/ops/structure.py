@@ -81,7 +81,7 @@ row(Op("broadcast", 1, "view", lambda x, shape: shape, _run_broadcast, _broadcas
 row(
     Op(
         "reshape", 1, "view", lambda x, shape: shape,
-        lambda equation, x: x.reshape(*_lead(x, _rank(equation)), *concrete(equation["shape"])),
+        lambda equation, x: x.reshape((*_lead(x, _rank(equation)), *concrete(equation["shape"]))),
         lambda equation, d, y, x: (d.emit("reshape", shape=x.shape),), (3, "{0}"),
     )
 )  # fmt: skip
