@@ -117,6 +117,13 @@ def test_a_cell_that_is_given_is_used():
     torch.testing.assert_close(h[0], expected)
 
 
+def test_a_cell_that_is_given_may_not_pass_for_a_drop_in():
+    with pytest.raises(ModelError, match="the name 'lstm' stands for the drop-in layer"):
+        LanguageModel(
+            LanguageModelConfig("lstm"), Vocabulary.build([TEXT], "char"), CELLS["lstm_concat"]
+        )
+
+
 @pytest.mark.parametrize(
     ("options", "problem"),
     [

@@ -43,7 +43,8 @@ class LanguageModel(nn.Module):
         cell: The cell to use instead of looking up ``config.cell``, which then only names it.
 
     Raises:
-        ModelError: where there is no such cell, or tied weights don't fit.
+        ModelError: where there is no such cell, a given cell has a drop-in's name, or tied weights
+            don't fit.
         CellError: where the cell can't be built with these sizes.
     """
 
@@ -54,6 +55,11 @@ class LanguageModel(nn.Module):
         self.config = config
         self.vocabulary = vocabulary
         size = len(vocabulary)
+        if cell is not None and config.cell in DROP_INS:
+            raise ModelError(
+                f"the name {config.cell!r} stands for the drop-in layer: give the configuration of "
+                "a model with a cell of your own another name"
+            )
         chosen = cell or (config.cell if config.cell in DROP_INS else find_cell(config.cell))
         embedded = config.embedding_size
         self.embedding = nn.Embedding(size, embedded) if embedded else None
