@@ -69,16 +69,31 @@ _elementwise(
     "sigmoid", torch.sigmoid, lambda d, y, x: (d * (y * (1 - y)),), (3, r"\sigma({0})"), **_c
 )
 
+
+def _of_tensors(run: Callable[[Tensor, Tensor], Tensor]) -> Callable[[Any, Any], Tensor]:
+    """``run``, which torch defines on two tensors only, for a literal on either side too."""
+
+    def either(a: Any, b: Any) -> Tensor:
+        like = a if isinstance(a, Tensor) else b
+        a, b = (
+            v if isinstance(v, Tensor) else torch.tensor(v, dtype=like.dtype, device=like.device)
+            for v in (a, b)
+        )
+        return run(a, b)
+
+    return either
+
+
 _elementwise(
     "maximum",
-    torch.maximum,
+    _of_tensors(torch.maximum),
     lambda d, y, a, b: (_winner(d, a, b), _winner(d, b, a)),
     (3, r"\max({0}, {1})"),
     arity=2,
 )
 _elementwise(
     "minimum",
-    torch.minimum,
+    _of_tensors(torch.minimum),
     lambda d, y, a, b: (_winner(d, b, a), _winner(d, a, b)),
     (3, r"\min({0}, {1})"),
     arity=2,
