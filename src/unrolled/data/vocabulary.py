@@ -8,7 +8,6 @@ file. Subwords (BPE, unigram), whose training is real work, are to come from tha
 
 from __future__ import annotations
 
-import codecs
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -19,6 +18,7 @@ from typing import Any, Literal, cast
 import numpy as np
 from numpy.typing import NDArray
 
+from unrolled.data.decoder import Decoder
 from unrolled.errors import DataError
 
 Kind = Literal["char", "byte", "word"]
@@ -189,7 +189,7 @@ class Vocabulary:
 
     def decoder(self) -> Decoder:
         """A decoder for ids that come one at a time."""
-        return Decoder(self)
+        return Decoder(self.tokens, n_bytes=256 if self.kind == "byte" else 0)
 
     def unknown(self, text: str) -> list[str]:
         """The characters or words of ``text`` that have no token of their own, each once."""
@@ -258,29 +258,6 @@ class Vocabulary:
         index = self._index
         missing = int(_MISSING)
         return np.array([index.get(word, missing) for word in _words(text)], np.uint32)
-
-
-class Decoder:
-    """Turns ids that come one at a time into text; keeps the first bytes of a character back."""
-
-    def __init__(self, vocabulary: Vocabulary) -> None:
-        self._vocabulary = vocabulary
-        self._bytes = codecs.getincrementaldecoder("utf-8")("replace")
-
-    def decode(self, index: int) -> str:
-        """The text that is certain with this id: for bytes it may be empty."""
-        vocabulary = self._vocabulary
-        if vocabulary.kind == "byte" and index < 256:
-            return self._bytes.decode(bytes((index,)))
-        if not 0 <= index < len(vocabulary):
-            raise DataError(f"the vocabulary has {len(vocabulary)} tokens, none with id {index}")
-        return self.finish() + vocabulary.tokens[index]
-
-    def finish(self) -> str:
-        """What is left: U+FFFD where the last character was cut off."""
-        rest = self._bytes.decode(b"", final=True)
-        self._bytes.reset()
-        return rest
 
 
 def _code_points(text: str) -> NDArray[np.uint32]:
