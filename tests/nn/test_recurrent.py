@@ -274,6 +274,17 @@ def test_state_dict_and_copies() -> None:
     assert not torch.equal(copied(x)[0], layer(x)[0])
 
 
+@pytest.mark.parametrize("case", CASES)
+def test_a_layer_of_saved_equations_computes_the_same(case: str) -> None:
+    layer = build(case, num_layers=2, bidirectional=True)
+    saved = Cell.from_graphs(layer.graphs())
+    sizes = CASES[case][1]
+    other = un.Recurrent(saved, D, H, 2, bidirectional=True, sizes=sizes, dtype=torch.float64)
+    other.load_state_dict(layer.state_dict(), strict=True)
+    x = random(T, B, D)
+    assert torch.equal(other(x)[0], layer(x)[0])
+
+
 def test_parametrized_weights_are_used_and_refuse_to_be_reset() -> None:
     layer = build("gru")
     x = random(T, B, D)
