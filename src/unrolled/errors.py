@@ -60,6 +60,10 @@ class CellError(UnrolledError):
         return "\n".join(lines)
 
 
+class UnknownAttribute(CellError, AttributeError):
+    """An attribute that a traced value does not have; ``hasattr`` sees that it is not there."""
+
+
 class UnsupportedByBackend(UnrolledError):
     """A backend that was asked for by name can't serve this plan; the message gives its reason."""
 

@@ -11,16 +11,20 @@ from __future__ import annotations
 import difflib
 import inspect
 from collections.abc import Callable, Iterator
+from numbers import Real
 from typing import Any, NoReturn
 
 import torch
 
 from unrolled.builder import Builder
-from unrolled.errors import CellError
+from unrolled.errors import CellError, UnknownAttribute
 from unrolled.ir import Shape, Var
 
 FUNCTIONS: dict[str, Callable[..., Any]] = {}
 """What a torch function of this name means on proxies, as a function and as a method."""
+
+_SPELLINGS = {"axis": "dim", "keepdims": "keepdim"}
+"""Names of arguments that torch takes for another, after numpy."""
 
 CONCRETE = {"item", "tolist", "numpy", "cpu", "cuda", "data_ptr", "nonzero"}
 """Methods that need numbers, of which a trace has none."""
@@ -56,7 +60,6 @@ class Proxy:
     """A value of the step being traced: one example at one time step."""
 
     __slots__ = ("builder", "dtype", "var")
-    __array_ufunc__ = None
     __hash__ = object.__hash__
 
     def __init__(self, builder: Builder, var: Var, dtype: torch.dtype = torch.float32) -> None:
@@ -87,8 +90,11 @@ class Proxy:
     __truediv__, __rtruediv__ = _binary("div"), _reflected("div")
     __pow__, __rpow__ = _binary("pow"), _reflected("pow")
     __matmul__, __rmatmul__ = _binary("matmul"), _reflected("matmul")
+    __floordiv__, __rfloordiv__ = _binary("floor_divide"), _reflected("floor_divide")
+    __mod__, __rmod__ = _binary("remainder"), _reflected("remainder")
     __and__, __rand__ = _binary("logical_and"), _reflected("logical_and")
     __or__, __ror__ = _binary("logical_or"), _reflected("logical_or")
+    __xor__, __rxor__ = _binary("logical_xor"), _reflected("logical_xor")
     __lt__ = _binary("lt")
     __le__ = _binary("le")
     __gt__ = _binary("gt")
@@ -99,10 +105,13 @@ class Proxy:
     __isub__ = _refused("-=")
     __imul__ = _refused("*=")
     __itruediv__ = _refused("/=")
+    __ifloordiv__ = _refused("//=")
+    __imod__ = _refused("%=")
     __ipow__ = _refused("**=")
     __imatmul__ = _refused("@=")
     __iand__ = _refused("&=")
     __ior__ = _refused("|=")
+    __ixor__ = _refused("^=")
 
     def __pos__(self) -> Proxy:
         return self
@@ -165,10 +174,32 @@ class Proxy:
         first = next(p for p in _flat((args, kwargs or {})) if isinstance(p, Proxy))
         return call(first, getattr(func, "__name__", str(func)), args, kwargs or {})
 
+    def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **_: Any) -> Any:
+        """An operator with a numpy number on its left comes here; numpy's functions are refused."""
+        first, name = inputs[0], ufunc.__name__
+        name = {"power": "pow", "equal": "eq"}.get(name, name)
+        if len(inputs) == 2 and isinstance(first, Real) and name in FUNCTIONS:
+            return call(self, name, (float(first), self), {})
+        self.fail(
+            f"numpy's {ufunc.__name__} needs the numbers of {self.var}, which are not known when "
+            "the cell is compiled",
+            "use torch's function of that name, and torch.as_tensor(array) for an array",
+        )
+
+    def __array__(self, *_: Any, **__: Any) -> Any:
+        _number(self, "a numpy array")
+
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__"):
             raise AttributeError(name)
-        return lambda *args, **kwargs: call(self, name, (self, *args), kwargs)
+        if callable(getattr(torch.Tensor, name, None)):
+            return lambda *args, **kwargs: call(self, name, (self, *args), kwargs)
+        if hasattr(torch.Tensor, name):
+            problem = f".{name} of {self.var} is not known when the cell is compiled"
+            hint = "a step knows the shape, ndim, dtype and device of a value"
+        else:
+            problem, hint = f"a tensor has no .{name}, nor has {self.var}", _close(name)
+        raise UnknownAttribute(problem, hint, self.builder.locate())
 
     def __getitem__(self, index: Any) -> Any:
         return FUNCTIONS["__getitem__"](self, index)
@@ -178,8 +209,10 @@ class Proxy:
 
     def __bool__(self) -> bool:
         self.fail(
-            f"a branch on the traced value {self.var}: its number is not known when the cell is compiled",
-            "choose per element with torch.where(condition, a, b); an `if` on a static option is fine",
+            f"a branch on the traced value {self.var}: its number is not known when the cell is "
+            "compiled",
+            "choose per element with torch.where(condition, a, b); "
+            "an `if` on a static option is fine",
         )
 
     def __float__(self) -> float:
@@ -191,6 +224,12 @@ class Proxy:
     def __index__(self) -> int:
         _number(self, "an index")
 
+    def __round__(self, _: Any = None) -> Any:
+        _number(self, "round()")
+
+    def __format__(self, spec: str) -> str:
+        return _number(self, f"the format {spec!r}") if spec else repr(self)
+
 
 def call(proxy: Proxy, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     """What the torch function ``name`` means on proxies, or an error at the user's line."""
@@ -200,17 +239,34 @@ def call(proxy: Proxy, name: str, args: tuple[Any, ...], kwargs: dict[str, Any])
             _number(proxy, f".{name}()")
         if name.endswith("_") and not name.endswith("__"):
             _in_place(proxy, f"{name} on")
-        close = difflib.get_close_matches(name, FUNCTIONS, n=3, cutoff=0.5)
-        proxy.fail(
-            f"{name} is not among the functions that a cell can use",
-            (f"close to it: {', '.join(close)}; " if close else "")
-            + "write it with the ops listed in docs/how-it-works.md, or see CONTRIBUTING.md to add an op",
-        )
+        proxy.fail(f"{name} is not among the functions that a cell can use", _close(name))
+    if kwargs.get("inplace"):
+        _in_place(proxy, f"{name} with inplace=True on")
+    if kwargs.get("out") is not None:
+        _in_place(proxy, f"{name} with out= on")
+    given = {_SPELLINGS.get(k, k): v for k, v in kwargs.items() if k not in ("inplace", "out")}
+    signature = inspect.signature(handler)
     try:
-        inspect.signature(handler).bind(*args, **kwargs)
+        signature.bind(*args, **given)
     except TypeError as error:
-        proxy.fail(f"{name}: {error}", f"a cell can use {name}{inspect.signature(handler)}")
-    return handler(*args, **kwargs)
+        takes = [p.replace(annotation=p.empty) for p in signature.parameters.values()]
+        shown = signature.replace(parameters=takes, return_annotation=signature.empty)
+        proxy.fail(f"{name}: {error}", f"a cell can use {name}{shown}")
+    try:
+        return handler(*args, **given)
+    except CellError as error:
+        if error.location is not None:
+            raise
+        raise CellError(error.problem, error.hint, proxy.builder.locate()) from None
+    except (TypeError, ValueError, IndexError, ArithmeticError) as error:
+        raise CellError(f"{name}: {error}", "", proxy.builder.locate()) from error
+
+
+def _close(name: str) -> str:
+    close = difflib.get_close_matches(name, FUNCTIONS, n=3, cutoff=0.6)
+    return (f"close to it: {', '.join(close)}; " if close else "") + (
+        "write it with other functions, or add it as CONTRIBUTING.md says"
+    )
 
 
 def _number(proxy: Proxy, what: str) -> NoReturn:

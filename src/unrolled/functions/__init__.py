@@ -4,6 +4,24 @@ Handlers have torch's own argument names, so that what PyTorch accepts is accept
 this package fills the registry of :mod:`unrolled.proxy`.
 """
 
-from unrolled.functions import activations, arithmetic, normalisation, products, reductions, shapes
+from unrolled.functions import (
+    activations,
+    arithmetic,
+    normalisation,
+    operands,
+    products,
+    reductions,
+    shapes,
+    slicing,
+)
 
-__all__ = ["activations", "arithmetic", "normalisation", "products", "reductions", "shapes"]
+__all__ = [
+    "activations",
+    "arithmetic",
+    "normalisation",
+    "operands",
+    "products",
+    "reductions",
+    "shapes",
+    "slicing",
+]

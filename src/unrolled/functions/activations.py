@@ -10,7 +10,11 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from unrolled.functions.arithmetic import align, as_proxy, binary, real, unary
+import torch
+from torch import Tensor
+
+from unrolled.functions.arithmetic import binary, unary
+from unrolled.functions.operands import align, as_proxy, operand, real
 from unrolled.proxy import Proxy, register
 
 for _name in (
@@ -37,14 +41,20 @@ for _name, _op in (
 @register("where")
 def where(condition: Any, input: Any, other: Any) -> Proxy:
     """Elementwise choice; the condition is a comparison."""
-    proxies = [p for p in (condition, input, other) if isinstance(p, Proxy)]
-    c, a, b = align(proxies[0], condition, real(input), real(other))
+    anchor = next(v for v in (condition, input, other) if isinstance(v, Proxy))
+    if _is_condition(input) and not _is_condition(condition):
+        condition, input = input, condition  # the method: a.where(condition, b)
+    c, a, b = align(anchor, condition, real(input), real(other), what="where")
     if not isinstance(c, Proxy) or c.var.dtype != "bool":
-        proxies[0].fail(
-            "where needs a condition that was compared from traced values",
-            "for example torch.where(x > 0, a, b)",
+        anchor.fail(
+            f"where needs a condition, got {c.var if isinstance(c, Proxy) else c}",
+            "compare first, as in torch.where(x > 0, a, b)",
         )
     return c.emit("where", a, b)
+
+
+def _is_condition(value: Any) -> bool:
+    return isinstance(value, (Proxy, Tensor)) and value.dtype is torch.bool
 
 
 def _within(x: Any, low: Any, high: Any) -> Any:
@@ -53,27 +63,27 @@ def _within(x: Any, low: Any, high: Any) -> Any:
 
 
 @register("leaky_relu")
-def leaky_relu(input: Any, negative_slope: float = 0.01, inplace: bool = False) -> Any:
-    """X above 0, a small multiple of it below (Maas et al. 2013)."""
+def leaky_relu(input: Any, negative_slope: float = 0.01) -> Any:
+    """The identity above 0, a small multiple of it below (Maas et al. 2013)."""
     return where(input > 0, input, input * negative_slope)
 
 
 @register("elu")
-def elu(input: Any, alpha: float = 1.0, inplace: bool = False) -> Any:
-    """X above 0, alpha (e^x - 1) below (Clevert et al. 2016)."""
+def elu(input: Any, alpha: float = 1.0) -> Any:
+    """The identity above 0, alpha (e^x - 1) below (Clevert et al. 2016)."""
     below = binary("minimum", where(input > 0, 0.0, input), 0.0)
     return where(input > 0, input, alpha * unary("expm1")(below))
 
 
 @register("celu")
-def celu(input: Any, alpha: float = 1.0, inplace: bool = False) -> Any:
+def celu(input: Any, alpha: float = 1.0) -> Any:
     """ELU with a continuous derivative for every alpha (Barron 2017)."""
     below = where(input > 0, 0.0, input)
     return where(input > 0, input, alpha * unary("expm1")(below / alpha))
 
 
 @register("selu")
-def selu(input: Any, inplace: bool = False) -> Any:
+def selu(input: Any) -> Any:
     """The self-normalising ELU (Klambauer et al. 2017)."""
     return 1.0507009873554804934193349852946 * elu(input, 1.6732632423543772848170429916717)
 
@@ -88,26 +98,26 @@ def softplus(input: Any, beta: float = 1.0, threshold: float = 20.0) -> Any:
 
 @register("logsigmoid", "log_sigmoid")
 def logsigmoid(input: Any) -> Any:
-    """Log σ(x), without overflow."""
+    """The logarithm of σ(x), without overflow."""
     magnitude = unary("abs")(input)
     return binary("minimum", input, 0.0) - unary("log1p")(unary("exp")(-magnitude))
 
 
 @register("silu")
-def silu(input: Any, inplace: bool = False) -> Any:
-    """X σ(x) (Elfwing et al. 2018)."""
+def silu(input: Any) -> Any:
+    """``x σ(x)`` (Elfwing et al. 2018)."""
     return input * unary("sigmoid")(input)
 
 
 @register("mish")
-def mish(input: Any, inplace: bool = False) -> Any:
-    """X tanh(softplus(x)) (Misra 2019)."""
+def mish(input: Any) -> Any:
+    """``x tanh(softplus(x))`` (Misra 2019)."""
     return input * unary("tanh")(softplus(input))
 
 
 @register("gelu")
 def gelu(input: Any, *, approximate: str = "none") -> Any:
-    """X Φ(x), or its tanh approximation (Hendrycks & Gimpel 2016)."""
+    """``x Φ(x)``, or its tanh approximation (Hendrycks & Gimpel 2016)."""
     if approximate == "tanh":
         inner = math.sqrt(2 / math.pi) * (input + 0.044715 * (input * input * input))
         return 0.5 * input * (1 + unary("tanh")(inner))
@@ -115,49 +125,52 @@ def gelu(input: Any, *, approximate: str = "none") -> Any:
 
 
 @register("hardtanh")
-def hardtanh(input: Any, min_val: float = -1.0, max_val: float = 1.0, inplace: bool = False) -> Any:
-    """X cut off at two bounds."""
+def hardtanh(input: Any, min_val: float = -1.0, max_val: float = 1.0) -> Any:
+    """The identity, cut off at two bounds."""
     return _within(input, min_val, max_val)
 
 
 @register("relu6")
-def relu6(input: Any, inplace: bool = False) -> Any:
-    """X cut off at 0 and 6."""
+def relu6(input: Any) -> Any:
+    """The identity, cut off at 0 and 6."""
     return _within(input, 0.0, 6.0)
 
 
 @register("hardsigmoid")
-def hardsigmoid(input: Any, inplace: bool = False) -> Any:
+def hardsigmoid(input: Any) -> Any:
     """(x + 3) / 6 cut off at 0 and 1."""
     return _within(input, -3.0, 3.0) / 6 + 0.5
 
 
 @register("hardswish")
-def hardswish(input: Any, inplace: bool = False) -> Any:
-    """X · hardsigmoid(x) (Howard et al. 2019)."""
+def hardswish(input: Any) -> Any:
+    """``x · hardsigmoid(x)`` (Howard et al. 2019)."""
     return where(input <= -3, 0.0, where(input >= 3, input, input * (input / 6 + 0.5)))
 
 
 @register("softsign")
 def softsign(input: Any) -> Any:
-    """X / (1 + |x|)."""
+    """``x / (1 + |x|)``."""
     return input / (1 + unary("abs")(input))
 
 
 @register("clamp", "clip")
 def clamp(input: Any, min: Any = None, max: Any = None) -> Any:
-    """``input`` cut off at one or two bounds, numbers or tensors; it passes its derivative at them."""
+    """``input`` cut off at bounds, numbers or tensors; it passes its derivative on at them."""
     if min is None and max is None:
         as_proxy(input).fail("clamp needs min, max or both")
-    y = input
-    if max is not None:
-        y = where(y > max, max, y)
-    if min is not None:
-        y = where(input < min, min if max is None else _lower_bound(min, max), y)
+    x = as_proxy(input)
+    low, high = (None if bound is None else operand(bound, x) for bound in (min, max))
+    y = x
+    if high is not None:
+        y = where(y > high, high, y)
+    if low is not None:
+        y = where(x < low, low if high is None else _lower_bound(low, high), y)
     return y
 
 
 def _lower_bound(low: Any, high: Any) -> Any:
+    """The lower bound, or the upper one where that is lower still."""
     if not isinstance(low, Proxy) and not isinstance(high, Proxy):
         return min(low, high)
     return where(low > high, high, low)

@@ -1,103 +1,16 @@
-"""Arithmetic on proxies: literals, captured tensors, broadcasting.
-
-Broadcasting follows torch's rules and is written out as a ``broadcast`` equation, so that every
-elementwise op of the table sees operands of one shape.  A captured tensor becomes a constant of the
-Graph; a captured number a literal.
-"""
+"""Arithmetic, comparisons, conditions and conversions on proxies."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, NoReturn
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from unrolled.errors import CellError
-from unrolled.ir import Shape, Var
+from unrolled.functions.operands import align, as_proxy, operand, real
+from unrolled.ir import Var
 from unrolled.proxy import Proxy, register
-from unrolled.sizes import as_size
-
-
-def as_proxy(value: Any) -> Proxy:
-    """``value`` as a proxy, for functions whose first operand must be traced."""
-    if isinstance(value, Proxy):
-        return value
-    raise CellError(
-        f"expected a traced value, got {type(value).__name__}",
-        "apply it to the input, a state or a parameter of the cell",
-    )
-
-
-def operand(value: Any, other: Proxy) -> Any:
-    """``value`` as a proxy or a literal number, captured into ``other``'s graph where it is a tensor."""
-    if isinstance(value, Proxy):
-        return value
-    if isinstance(value, (bool, int, float)):
-        return float(value)
-    if isinstance(value, Tensor):
-        return capture(value, other)
-    other.fail(
-        f"{type(value).__name__} {value!r} is neither a traced value, a number nor a tensor",
-        "convert it with torch.as_tensor outside of the step",
-    )
-
-
-def capture(value: Tensor, other: Proxy) -> Any:
-    """A tensor from outside of the step: a literal if it has one element and no axes, else a constant."""
-    if value.requires_grad:
-        other.fail(
-            f"a captured tensor of shape {tuple(value.shape)} requires grad",
-            "what is trained must be a parameter of the cell: a keyword-only argument with param(…)",
-        )
-    if value.ndim == 0:
-        return float(value)
-    flat = value.detach().to("cpu", torch.float64).reshape(-1).tolist()
-    var = other.builder.constant(flat, tuple(as_size(n) for n in value.shape))
-    proxy = Proxy(other.builder, var, other.real_dtype)
-    return proxy if value.dtype is not torch.bool else proxy.emit("ne", 0.0)
-
-
-def real(value: Any) -> Any:
-    """A comparison's result as 0 and 1; anything else unchanged."""
-    if isinstance(value, Proxy) and value.var.dtype == "bool":
-        return value.emit("where", 1.0, 0.0)
-    return value
-
-
-def broadcast_shape(a: Shape, b: Shape) -> Shape | None:
-    """The common shape by torch's rules, or ``None``."""
-    n = max(len(a), len(b))
-    left = (1,) * (n - len(a)) + tuple(a)
-    right = (1,) * (n - len(b)) + tuple(b)
-    if any(p != q and 1 not in (p, q) for p, q in zip(left, right, strict=True)):
-        return None
-    return tuple(q if p == 1 else p for p, q in zip(left, right, strict=True))
-
-
-def align(anchor: Proxy, *values: Any, what: str = "the operation") -> list[Any]:
-    """The operands as proxies of one shape, and literals."""
-    operands = [operand(v, anchor) for v in values]
-    shape: Shape = ()
-    for o in operands:
-        if isinstance(o, Proxy):
-            common = broadcast_shape(shape, o.shape)
-            if common is None:
-                _misfit(anchor, what, operands)
-            shape = common
-    return [_to_shape(o, shape) if isinstance(o, Proxy) else o for o in operands]
-
-
-def _to_shape(proxy: Proxy, shape: Shape) -> Proxy:
-    return proxy if tuple(proxy.shape) == tuple(shape) else proxy.emit("broadcast", shape=shape)
-
-
-def _misfit(anchor: Proxy, what: str, operands: list[Any]) -> NoReturn:
-    listing = " and ".join(str(o.var) for o in operands if isinstance(o, Proxy))
-    anchor.fail(
-        f"{what} of {listing}: their shapes don't fit each other",
-        "elementwise operands need equal lengths, or length 1; a vector is one example's, without batch",
-    )
 
 
 def unary(op: str) -> Callable[[Any], Any]:
@@ -141,8 +54,8 @@ for _op, _names in (
     ("gt", ("greater",)),
     ("ge", ("greater_equal",)),
     ("ne", ("not_equal",)),
-    ("maximum", ("maximum", "fmax")),
-    ("minimum", ("minimum", "fmin")),
+    ("maximum", ("maximum",)),
+    ("minimum", ("minimum",)),
 ):
     _register_binary(_op, *_names)
 
@@ -220,23 +133,45 @@ def addcmul(input: Any, tensor1: Any, tensor2: Any, *, value: float = 1) -> Any:
 
 
 @register("max")
-def max_(input: Any, other: Any = None) -> Any:
+def max_(input: Any, other: Any = None, dim: Any = None, keepdim: bool = False) -> Any:
     """The larger of two, or the largest element of one."""
-    if other is None:
-        return as_proxy(input).amax()
-    if isinstance(other, int):
-        as_proxy(input).fail("max along a dimension gives indices too", "use torch.amax(v, dim)")
-    return binary("maximum", input, other)
+    _no_indices("max", input, other, dim)
+    return as_proxy(input).amax() if other is None else binary("maximum", input, other)
 
 
 @register("min")
-def min_(input: Any, other: Any = None) -> Any:
+def min_(input: Any, other: Any = None, dim: Any = None, keepdim: bool = False) -> Any:
     """The smaller of two, or the smallest element of one."""
-    if other is None:
-        return as_proxy(input).amin()
-    if isinstance(other, int):
-        as_proxy(input).fail("min along a dimension gives indices too", "use torch.amin(v, dim)")
-    return binary("minimum", input, other)
+    _no_indices("min", input, other, dim)
+    return as_proxy(input).amin() if other is None else binary("minimum", input, other)
+
+
+def _no_indices(name: str, input: Any, other: Any, dim: Any) -> None:
+    if dim is not None or isinstance(other, int):
+        as_proxy(input).fail(
+            f"{name} along a dimension gives indices too", f"use torch.a{name}(v, dim)"
+        )
+
+
+@register("fmax")
+def fmax(input: Any, other: Any) -> Any:
+    """The larger of two, or the one that is a number; the first where they tie."""
+    return _choose("ge", input, other)
+
+
+@register("fmin")
+def fmin(input: Any, other: Any) -> Any:
+    """The smaller of two, or the one that is a number; the first where they tie."""
+    return _choose("le", input, other)
+
+
+def _choose(comparison: str, input: Any, other: Any) -> Any:
+    anchor = input if isinstance(input, Proxy) else other
+    a, b = align(anchor, real(input), real(other))
+    wins = binary(comparison, a, b)
+    if isinstance(b, Proxy):
+        wins = wins | (b != b)
+    return wins.emit("where", a, b)
 
 
 def _truth(value: Any) -> Any:
@@ -248,7 +183,7 @@ def _truth(value: Any) -> Any:
 def _register_logical(op: str, *names: str) -> None:
     def handler(input: Any, other: Any) -> Any:
         anchor = input if isinstance(input, Proxy) else other
-        a, b = align(anchor, _truth(input), _truth(other), what=op)
+        a, b = map(_truth, align(anchor, input, other, what=op))
         first, second = (a, b) if isinstance(a, Proxy) else (b, a)
         if not isinstance(second, Proxy):
             anchor.fail(
@@ -275,17 +210,39 @@ def identity(input: Any, memory_format: Any = None) -> Any:
     return input
 
 
-@register("to", "type", "type_as", "float", "double", "bool")
-def convert(input: Any, *target: Any, **_: Any) -> Any:
+@register("bool")
+def truth(input: Any) -> Any:
+    """Where a value is not 0."""
+    return _truth(as_proxy(input))
+
+
+@register("float")
+def to_float(input: Any) -> Any:
+    """A comparison's result as numbers; a value stays what it is."""
+    return convert(input, torch.float32)
+
+
+@register("double")
+def to_double(input: Any) -> Any:
+    """A comparison's result as numbers; a value stays what it is."""
+    return convert(input, torch.float64)
+
+
+@register("to", "type", "type_as")
+def convert(input: Any, *target: Any, **named: Any) -> Any:
     """A comparison's result as numbers; a step has one floating type otherwise."""
     x = as_proxy(input)
-    wanted = [t.dtype if isinstance(t, (Proxy, Tensor)) else t for t in target]
-    if any(isinstance(t, torch.dtype) and t not in (x.dtype, x.real_dtype) for t in wanted):
+    given = [*target, named.get("dtype"), named.get("other")]
+    wanted = [t.dtype if isinstance(t, (Proxy, Tensor)) else t for t in given]
+    types = [t for t in wanted if isinstance(t, torch.dtype)]
+    if torch.bool in types:
+        return _truth(x)
+    if any(not t.is_floating_point or x.dtype not in (t, torch.bool) for t in types):
         x.fail(
-            f"a conversion of {x.var} to {wanted[0]}: the step runs in {x.real_dtype}",
-            "convert the layer or its input instead",
+            f"a conversion of {x.var} to {types[0]}: the step runs in {x.real_dtype}",
+            "leave it out: the whole step runs in the type of its input",
         )
-    return real(x)
+    return real(x) if types else x
 
 
 @register("zeros_like")

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import torch
 
-from unrolled.functions.arithmetic import as_proxy, unary
+from unrolled.functions.activations import where
+from unrolled.functions.arithmetic import unary
+from unrolled.functions.operands import as_proxy
 from unrolled.functions.reductions import amax, mean, sum_
 from unrolled.proxy import Proxy, register
 
@@ -29,9 +32,10 @@ def log_softmax(input: Any, dim: int | None = None, _stacklevel: int = 3, dtype:
 
 @register("logsumexp")
 def logsumexp(input: Any, dim: Any, keepdim: bool = False) -> Any:
-    """Log of the sum of e^x, without overflow."""
+    """The logarithm of the sum of e^x, without overflow."""
     x = as_proxy(input)
     largest = amax(x, dim, True).emit("detach")
+    largest = where(unary("abs")(largest) == math.inf, 0.0, largest)
     total = unary("log")(sum_(unary("exp")(x - largest), dim, True)) + largest
     return total if keepdim else sum_(total, dim)
 
@@ -61,7 +65,7 @@ def layer_norm(
 def rms_norm(
     input: Any, normalized_shape: Any, weight: Any = None, eps: float | None = None
 ) -> Any:
-    """X over the root of its mean square, scaled (Zhang & Sennrich 2019)."""
+    """The input over the root of its mean square, scaled (Zhang & Sennrich 2019)."""
     x = as_proxy(input)
     small = torch.finfo(x.dtype).eps if eps is None else eps
     y = x * unary("rsqrt")(mean(x * x, _normalized(x, normalized_shape), True) + small)

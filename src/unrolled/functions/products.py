@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from unrolled.functions.arithmetic import as_proxy, operand, scaled
+from unrolled.functions.arithmetic import scaled
+from unrolled.functions.operands import as_proxy, axis_of, operand, sequence
 from unrolled.proxy import Proxy, register
 
 
-@register("matmul", "mm", "mv", "dot", "inner", "vdot")
+@register("matmul", "mm", "mv", "dot", "vdot")
 def matmul(input: Any, other: Any) -> Any:
-    """The matrix product; the recurrent and input products are a parameter's matrix times a vector."""
+    """The matrix product; most often a parameter's matrix times a vector."""
     anchor = input if isinstance(input, Proxy) else other
     a, b = operand(input, anchor), operand(other, anchor)
     if not isinstance(a, Proxy) or not isinstance(b, Proxy) or not a.ndim or not b.ndim:
@@ -33,16 +34,34 @@ def matmul(input: Any, other: Any) -> Any:
     return (a.unsqueeze(-1) * b.unsqueeze(0)).sum(1)
 
 
+@register("inner")
+def inner(input: Any, other: Any) -> Any:
+    """The product over the last axis of both."""
+    anchor = input if isinstance(input, Proxy) else other
+    a, b = operand(input, anchor), operand(other, anchor)
+    if not isinstance(a, Proxy) or not isinstance(b, Proxy):
+        anchor.fail("inner of a number", "use * to scale")
+    return matmul(b, a) if a.ndim == 1 else matmul(a, transpose(b))
+
+
 @register("outer", "ger")
 def outer(input: Any, vec2: Any) -> Any:
     """The outer product of two vectors."""
-    return as_proxy(input).unsqueeze(1) * as_proxy(vec2).unsqueeze(0)
+    anchor = input if isinstance(input, Proxy) else vec2
+    a, b = operand(input, anchor), operand(vec2, anchor)
+    if not all(isinstance(v, Proxy) and v.ndim == 1 for v in (a, b)):
+        anchor.fail(f"outer of {_listed(a)} and {_listed(b)}", "it takes two vectors")
+    return a.unsqueeze(1) * b.unsqueeze(0)
+
+
+def _listed(value: Any) -> str:
+    return str(value.var) if isinstance(value, Proxy) else str(value)
 
 
 @register("linear")
 def linear(input: Any, weight: Any, bias: Any = None) -> Any:
-    """Weight @ input + bias."""
-    y = matmul(weight, input)
+    """The product over the last axis of both, plus bias."""
+    y = inner(input, weight)
     return y if bias is None else y + bias
 
 
@@ -65,12 +84,18 @@ def transpose(input: Any) -> Any:
 def swap(input: Any, dim0: int, dim1: int) -> Any:
     """A matrix with its axes exchanged."""
     x = as_proxy(input)
-    return x if x.ndim < 2 or (dim0 - dim1) % x.ndim == 0 else transpose(x)
+    order = list(range(x.ndim))
+    first, second = axis_of(x, dim0), axis_of(x, dim1)
+    order[first], order[second] = order[second], order[first]
+    return permute(x, order)
 
 
 @register("permute")
 def permute(input: Any, *dims: Any) -> Any:
     """A matrix with its axes in another order."""
     x = as_proxy(input)
-    order = dims[0] if len(dims) == 1 and isinstance(dims[0], (tuple, list)) else dims
-    return swap(x, 0, 1) if [int(d) % max(x.ndim, 1) for d in order] == [1, 0] else x
+    order = sequence(dims)
+    axes = [axis_of(x, d) + x.ndim for d in order]
+    if sorted(axes) != list(range(x.ndim)):
+        x.fail(f"{x.var} with its dimensions in the order {tuple(order)}", "name each once")
+    return x if axes == sorted(axes) else transpose(x)

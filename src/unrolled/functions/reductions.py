@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from unrolled.functions.activations import where
-from unrolled.functions.arithmetic import as_proxy, real, unary
+from unrolled.functions.arithmetic import unary
+from unrolled.functions.operands import as_proxy, axis_of, real
 from unrolled.ir import n_elements
 from unrolled.proxy import Proxy, register
 
@@ -14,11 +15,8 @@ def _axes(x: Proxy, dim: Any) -> list[int]:
     """Axes counted from the end; all of them for ``None``."""
     if dim is None or dim == ():
         return list(range(-x.ndim, 0))
-    given = list(dim) if isinstance(dim, (tuple, list)) else [dim]  # type: ignore[arg-type]
-    for d in given:
-        if not -x.ndim <= d < x.ndim:
-            x.fail(f"dimension {d} of {x.var}, which has {x.ndim}")
-    return [d - x.ndim if d >= 0 else d for d in given]
+    given = dim if isinstance(dim, (tuple, list)) else [dim]  # type: ignore[arg-type]
+    return [axis_of(x, d) for d in given]
 
 
 def reduce(op: str, x: Any, dim: Any, keepdim: bool) -> Proxy:
@@ -43,13 +41,13 @@ def sum_(input: Any, dim: Any = None, keepdim: bool = False, *, dtype: Any = Non
 @register("amax")
 def amax(input: Any, dim: Any = None, keepdim: bool = False) -> Proxy:
     """The largest element along axes."""
-    return reduce("amax", input, dim, keepdim)
+    return reduce("amax", real(input), dim, keepdim)
 
 
 @register("amin")
 def amin(input: Any, dim: Any = None, keepdim: bool = False) -> Proxy:
     """The smallest element along axes."""
-    return -reduce("amax", -as_proxy(input), dim, keepdim)
+    return -reduce("amax", -as_proxy(real(input)), dim, keepdim)
 
 
 def _count(x: Proxy, dim: Any) -> int:
@@ -69,13 +67,18 @@ def var(
     unbiased: bool = True,
     keepdim: bool = False,
     *,
-    correction: int | None = None,
+    correction: float | None = None,
 ) -> Any:
     """The variance along axes, over n - correction (1 unless said otherwise)."""
-    x = as_proxy(input)
+    x = as_proxy(real(input))
+    if isinstance(dim, bool):  # torch.var(x, unbiased)
+        dim, unbiased = None, dim
     minus = (1 if unbiased else 0) if correction is None else correction
+    n = _count(x, dim)
+    if n <= minus:
+        x.fail(f"the variance over {n} - {minus} entries of {x.var}", "use correction=0")
     centred = x - mean(x, dim, True)
-    return sum_(centred * centred, dim, keepdim) / float(_count(x, dim) - minus)
+    return sum_(centred * centred, dim, keepdim) / float(n - minus)
 
 
 @register("std")
@@ -85,20 +88,31 @@ def std(
     unbiased: bool = True,
     keepdim: bool = False,
     *,
-    correction: int | None = None,
+    correction: float | None = None,
 ) -> Any:
-    """The standard deviation along axes."""
-    return unary("sqrt")(var(input, dim, unbiased, keepdim, correction=correction))
+    """The standard deviation along axes, whose derivative at 0 is 0 as in torch."""
+    return _root(var(input, dim, unbiased, keepdim, correction=correction))
 
 
-@register("norm", "vector_norm", "linalg_vector_norm")
+@register("norm")
 def norm(input: Any, p: Any = 2, dim: Any = None, keepdim: bool = False, dtype: Any = None) -> Any:
     """The Euclidean norm along axes, whose derivative at 0 is 0 as in torch."""
-    x = as_proxy(input)
-    if p not in (2, 2.0, "fro", None):
+    x = as_proxy(real(input))
+    if p not in (2, "fro", None):
         x.fail(
             f"norm with p={p!r}: a cell has the Euclidean norm", "write it out with abs, ** and sum"
         )
-    squares = sum_(x * x, dim, keepdim)
+    return _root(sum_(x * x, dim, keepdim))
+
+
+@register("vector_norm", "linalg_vector_norm")
+def vector_norm(
+    x: Any, ord: Any = 2, dim: Any = None, keepdim: bool = False, *, dtype: Any = None
+) -> Any:
+    """``norm`` as torch.linalg has it."""
+    return norm(x, ord, dim, keepdim)
+
+
+def _root(squares: Proxy) -> Proxy:
     safe = where(squares == 0, 1.0, squares)
     return where(squares == 0, 0.0, unary("sqrt")(safe))
