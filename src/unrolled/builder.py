@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from unrolled.errors import CellError, Location
-from unrolled.ir import Atom, Constant, Equation, Var
+from unrolled.ir import Atom, Constant, Equation, Var, dtype_of
 from unrolled.ops import TABLE
 
 Locate = Callable[[], Location | None]
@@ -23,7 +23,7 @@ class Builder:
         self._counter = 0
 
     def fresh(self, name: str | None = None) -> str:
-        """``name`` if it is free, else with a number; without a name ``v1``, ``v2``, …"""
+        """``name`` if it is free, else with a number; without a name ``v1``, ``v2`` and so on."""
         if name is None:
             self._counter += 1
             name = f"v{self._counter}"
@@ -48,13 +48,12 @@ class Builder:
         shapes = [a.shape if isinstance(a, Var) else None for a in args]
         try:
             shape = row.shape(*shapes, **attributes)
+            dtype = row.dtype(*map(dtype_of, args))
         except ValueError as error:
             listing = " and ".join(str(a) for a in args)
             raise CellError(f"{op} got {listing}: {error}", "", location) from None
         per_step = row.cost != "total" and any(isinstance(a, Var) and a.per_step for a in args)
-        out = Var(
-            self.fresh(name), tuple(shape), "value", per_step, "bool" if row.boolean else "real"
-        )
+        out = Var(self.fresh(name), tuple(shape), "value", per_step, dtype)
         self.equations.append(Equation(out, op, args, tuple(attributes.items()), location))
         return out
 

@@ -48,6 +48,11 @@ Atom = Var | float
 """An operand: a variable or a literal number, which broadcasts."""
 
 
+def dtype_of(atom: Atom) -> Dtype:
+    """A variable's type; a literal is a number."""
+    return atom.dtype if isinstance(atom, Var) else "real"
+
+
 @dataclass(frozen=True)
 class Equation:
     """``out = op(args, attributes)``, with the place in the user's source that it comes from."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from unrolled.ir import Graph, Var, n_elements
+from unrolled.ir import Graph, Var, dtype_of, n_elements
 from unrolled.ops import TABLE
 
 
@@ -35,7 +35,8 @@ def verify(graph: Graph) -> Graph:
         _require(
             per_step == equation.out.per_step, f"what varies over time is wrong in: {equation}"
         )
-        _require(row.boolean == (equation.out.dtype == "bool"), f"the type is wrong in: {equation}")
+        dtype = row.dtype(*map(dtype_of, equation.args))
+        _require(dtype == equation.out.dtype, f"the result is {dtype} in: {equation}")
         _require(equation.out.name not in known, f"{equation.out.name} is defined twice")
         known[equation.out.name] = equation.out
     _require(len(graph.next_states) == len(graph.states), "states and next states differ in number")

@@ -10,10 +10,10 @@ import torch
 from torch import Tensor
 
 from unrolled.ir import Equation, Shape
-from unrolled.ops.table import Cost, Op, row
+from unrolled.ops.table import Cost, Op, Takes, row
 
 
-def _same(*shapes: Shape | None, **_: Any) -> Shape:
+def _same(*shapes: Shape | None) -> Shape:
     known = [s for s in shapes if s is not None]
     if any(s != known[0] for s in known):
         raise ValueError("the operands' shapes differ")
@@ -29,10 +29,11 @@ def _elementwise(
     arity: int = 1,
     cost: Cost = "cheap",
     boolean: bool = False,
+    takes: Takes = "numbers",
 ) -> None:
     rule = None if vjp is None else (lambda equation, d, y, *args: vjp(d, y, *args))  # type: ignore[misc]
-    entry = Op(name, arity, cost, _same, lambda equation, *t: run(*t), rule, latex, True, boolean)
-    row(entry)
+    computed = lambda equation, *t: run(*t)
+    row(Op(name, arity, cost, _same, computed, rule, latex, True, boolean, takes))
 
 
 _elementwise("neg", torch.neg, lambda d, y, x: (-d,), (2, "-{0}"))
@@ -114,9 +115,13 @@ for _name, _run, _sign in (
     ("ne", torch.ne, r"\ne"),
 ):
     _elementwise(_name, _run, None, (0, "{0} " + _sign + " {1}"), arity=2, boolean=True)
-_elementwise("logical_and", torch.logical_and, None, (0, r"{0} \land {1}"), arity=2, boolean=True)
-_elementwise("logical_or", torch.logical_or, None, (0, r"{0} \lor {1}"), arity=2, boolean=True)
-_elementwise("logical_not", torch.logical_not, None, (2, r"\lnot {0}"), boolean=True)
+
+_of_conditions: dict[str, Any] = {"boolean": True, "takes": "conditions"}
+_elementwise(
+    "logical_and", torch.logical_and, None, (0, r"{0} \land {1}"), arity=2, **_of_conditions
+)
+_elementwise("logical_or", torch.logical_or, None, (0, r"{0} \lor {1}"), arity=2, **_of_conditions)
+_elementwise("logical_not", torch.logical_not, None, (2, r"\lnot {0}"), **_of_conditions)
 
 
 def _where(equation: Equation, condition: Tensor, a: Any, b: Any) -> Tensor:
@@ -128,8 +133,15 @@ row(
         "where", 3, "cheap", _same, _where,
         lambda equation, d, y, c, a, b: (None, torch.where(c, d, 0.0), torch.where(c, 0.0, d)),
         (3, r"\begin{{cases}} {1} & {0} \\ {2} & \text{{else}} \end{{cases}}"), True,
+        takes="choice",
     )
 )  # fmt: skip
+
+
+def _pow_shape(x: Shape, exponent: float) -> Shape:
+    if not isinstance(exponent, (int, float)):
+        raise ValueError(f"the exponent {exponent!r} is no number")
+    return x
 
 
 def _pow_vjp(equation: Equation, d: Any, y: Any, x: Any) -> tuple[Any, ...]:
@@ -139,8 +151,9 @@ def _pow_vjp(equation: Equation, d: Any, y: Any, x: Any) -> tuple[Any, ...]:
 
 row(
     Op(
-        "pow", 1, "costly", lambda x, exponent: x,
-        lambda equation, x: torch.pow(x, equation["exponent"]), _pow_vjp, (3, "{0}^{{{exponent}}}"), True,
+        "pow", 1, "costly", _pow_shape,
+        lambda equation, x: torch.pow(x, equation["exponent"]), _pow_vjp,
+        (3, "{0}^{{{exponent}}}"), True,
     )
 )  # fmt: skip
 

@@ -1,4 +1,4 @@
-"""The matrix product, and the sums over all steps and examples that a parameter's cotangent is made of."""
+"""The matrix product, and the sums over all steps that a parameter's cotangent is made of."""
 
 from __future__ import annotations
 
@@ -15,7 +15,9 @@ def _rank(equation: Equation) -> int:
     return len(equation.inputs[0].shape)
 
 
-def _matmul_shape(w: Shape, v: Shape) -> Shape:
+def _matmul_shape(w: Shape | None, v: Shape | None) -> Shape:
+    if w is None or v is None:
+        raise ValueError("a number has no product with a matrix")
     if len(w) != 2 or len(v) not in (1, 2) or w[1] != v[0]:
         raise ValueError("the matrix's columns are not as many as the operand's rows")
     return (w[0], *v[1:])
@@ -43,16 +45,28 @@ row(Op("matmul", 2, "product", _matmul_shape, _run_matmul, _matmul_vjp, (1, r"{0
 
 # --- sums over all time steps and examples: what a parameter's cotangent is made of --------------
 
+
+def _run_total(equation: Equation, x: Tensor) -> Tensor:
+    lead = tuple(range(x.ndim - _rank(equation)))
+    return x.sum(lead) if lead else x
+
+
+def _outer_shape(a: Shape | None, b: Shape | None) -> Shape:
+    if a is None or b is None or len(a) != 1 or len(b) != 1:
+        raise ValueError("an outer product takes two vectors")
+    return (a[0], b[0])
+
+
 row(
     Op(
         "total", 1, "total", lambda x: x,
-        lambda equation, x: x.sum(tuple(range(x.ndim - _rank(equation)))) if x.ndim > _rank(equation) else x,
+        _run_total,
         None, (2, r"\textstyle\sum_{{t,b}} {0}"),
     )
 )  # fmt: skip
 row(
     Op(
-        "total_outer", 2, "total", lambda a, b: (a[0], b[0]),
+        "total_outer", 2, "total", _outer_shape,
         lambda equation, a, b: a.reshape(-1, a.shape[-1]).t() @ b.reshape(-1, b.shape[-1]),
         None, (2, r"\textstyle\sum_{{t,b}} {0} {1}^\top"),
     )

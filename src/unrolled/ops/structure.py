@@ -7,12 +7,18 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from unrolled.ir import Equation, Shape, concrete
+from unrolled.ir import Equation, Shape, concrete, n_elements
 from unrolled.ops.table import Op, row
 
 
+def _replace_axis(x: Shape, axis: int, length: int) -> Shape:
+    if not isinstance(axis, int) or not -len(x) <= axis < 0:
+        raise ValueError(f"there is no axis {axis} in {len(x)}, counted from the end")
+    return (*x[: len(x) + axis], length, *x[len(x) + axis + 1 :])
+
+
 def _reduced(x: Shape, axis: int) -> Shape:
-    return (*x[: len(x) + axis], 1, *x[len(x) + axis + 1 :])
+    return _replace_axis(x, axis, 1)
 
 
 row(
@@ -61,6 +67,19 @@ def _rank(equation: Equation) -> int:
     return len(equation.inputs[0].shape)
 
 
+def _whole(*numbers: Any) -> None:
+    if not all(isinstance(n, int) and n >= 0 for n in numbers):
+        raise ValueError("a length or position is no whole number")
+
+
+def _broadcast_shape(x: Shape, shape: Shape) -> Shape:
+    _whole(*shape)
+    added = len(shape) - len(x)
+    if added < 0 or any(n not in (1, m) for n, m in zip(x, shape[added:], strict=True)):
+        raise ValueError(f"only lengths of 1 and new axes on the left become {list(shape)}")
+    return shape
+
+
 def _run_broadcast(equation: Equation, x: Tensor) -> Tensor:
     rank, target = _rank(equation), concrete(equation["shape"])
     lead = _lead(x, rank)
@@ -77,30 +96,80 @@ def _broadcast_vjp(equation: Equation, d: Any, y: Any, x: Any) -> tuple[Any, ...
     return (d.emit("reshape", shape=source),)
 
 
-row(Op("broadcast", 1, "view", lambda x, shape: shape, _run_broadcast, _broadcast_vjp, (3, "{0}")))
+def _reshaped(x: Shape, shape: Shape) -> Shape:
+    _whole(*shape)
+    if n_elements(x) != n_elements(shape):
+        raise ValueError(f"{list(shape)} has another number of elements")
+    return shape
+
+
+def _transposed(x: Shape) -> Shape:
+    if len(x) < 2:
+        raise ValueError("only matrices are transposed")
+    return (*x[:-2], x[-1], x[-2])
+
+
 row(
     Op(
-        "reshape", 1, "view", lambda x, shape: shape,
+        "broadcast", 1, "view", _broadcast_shape, _run_broadcast, _broadcast_vjp, (3, "{0}"),
+        takes="either",
+    )
+)  # fmt: skip
+row(
+    Op(
+        "reshape", 1, "view", _reshaped,
         lambda equation, x: x.reshape((*_lead(x, _rank(equation)), *concrete(equation["shape"]))),
-        lambda equation, d, y, x: (d.emit("reshape", shape=x.shape),), (3, "{0}"),
+        lambda equation, d, y, x: (d.emit("reshape", shape=x.shape),), (3, "{0}"), takes="either",
     )
 )  # fmt: skip
 row(
     Op(
-        "transpose", 1, "view", lambda x: (*x[:-2], x[-1], x[-2]),
+        "transpose", 1, "view", _transposed,
         lambda equation, x: x.transpose(-1, -2),
-        lambda equation, d, y, x: (d.emit("transpose"),), (3, r"{0}^\top"),
+        lambda equation, d, y, x: (d.emit("transpose"),), (3, r"{0}^\top"), takes="either",
     )
 )  # fmt: skip
 
 
-def _replace_axis(x: Shape, axis: int, length: int) -> Shape:
-    return (*x[: len(x) + axis], length, *x[len(x) + axis + 1 :])
+def _sliced_length(start: int, stop: int, step: int, size: int) -> int:
+    _whole(start, stop, step, size)
+    if not start <= stop <= size or step < 1:
+        raise ValueError(f"there is no slice {start}:{stop}:{step} in a length of {size}")
+    return stop - start if step == 1 else len(range(start, stop, step))
 
 
 def _slice_shape(x: Shape, axis: int, start: int, stop: int, step: int) -> Shape:
-    length = stop - start if step == 1 else len(range(start, stop, step))
-    return _replace_axis(x, axis, length)
+    whole = _replace_axis(x, axis, 0)
+    length = _sliced_length(start, stop, step, x[axis])
+    return _replace_axis(whole, axis, length)
+
+
+def _placed(x: Shape, axis: int, start: int, stop: int, step: int, size: int) -> Shape:
+    shape = _replace_axis(x, axis, size)
+    if _sliced_length(start, stop, step, size) != x[axis]:
+        raise ValueError(f"{x[axis]} entries don't fill the slice {start}:{stop}:{step}")
+    return shape
+
+
+def _taken(x: Shape, axis: int, indices: tuple[int, ...]) -> Shape:
+    shape = _replace_axis(x, axis, len(indices))
+    _positions(indices, x[axis])
+    return shape
+
+
+def _put(x: Shape, axis: int, indices: tuple[int, ...], size: int) -> Shape:
+    shape = _replace_axis(x, axis, size)
+    _whole(size)
+    _positions(indices, size)
+    if len(indices) != x[axis]:
+        raise ValueError(f"{x[axis]} entries for {len(indices)} positions")
+    return shape
+
+
+def _positions(indices: tuple[int, ...], size: int) -> None:
+    _whole(*indices)
+    if any(i >= size for i in indices):
+        raise ValueError(f"a position is beyond a length of {size}")
 
 
 def _index(equation: Equation, x: Tensor) -> tuple[Any, ...]:
@@ -129,12 +198,12 @@ row(
             d.emit("place", axis=equation["axis"], start=equation["start"], stop=equation["stop"],
                    step=equation["step"], size=x.shape[equation["axis"]]),
         ),
-        (3, r"{0}_{{{start}:{stop}}}"),
+        (3, r"{0}_{{{start}:{stop}}}"), takes="either",
     )
 )  # fmt: skip
 row(
     Op(
-        "place", 1, "cheap", lambda x, axis, start, stop, step, size: _replace_axis(x, axis, size),
+        "place", 1, "cheap", _placed,
         _run_place,
         lambda equation, d, y, x: (
             d.emit("slice", axis=equation["axis"], start=equation["start"], stop=equation["stop"],
@@ -145,8 +214,20 @@ row(
 )  # fmt: skip
 
 
-def _cat_shape(*shapes: Shape, axis: int) -> Shape:
-    rest = {(*s[: len(s) + axis], *s[len(s) + axis + 1 :]) for s in shapes}
+def _run_put(equation: Equation, x: Tensor) -> Tensor:
+    axis = x.ndim + equation["axis"]
+    zeros = x.new_zeros((*x.shape[:axis], int(equation["size"]), *x.shape[axis + 1 :]))
+    return zeros.index_add(axis, torch.tensor(equation["indices"], device=x.device), x)
+
+
+def _cat_shape(*shapes: Shape | None, axis: int) -> Shape:
+    if any(s is None for s in shapes):
+        raise ValueError("a number can't be joined")
+    return _joined([s for s in shapes if s is not None], axis)
+
+
+def _joined(shapes: list[Shape], axis: int) -> Shape:
+    rest = {_replace_axis(s, axis, 0) for s in shapes}
     if len(rest) != 1:
         raise ValueError("the parts differ in an axis other than the joined one")
     total = shapes[0][axis]
@@ -172,25 +253,23 @@ def _cat_vjp(equation: Equation, d: Any, y: Any, *parts: Any) -> tuple[Any, ...]
     return tuple(cotangents)
 
 
-row(Op("cat", None, "cheap", _cat_shape, _run_cat, _cat_vjp, (3, "[{all}]")))
+row(Op("cat", None, "cheap", _cat_shape, _run_cat, _cat_vjp, (3, "[{all}]"), takes="either"))
 row(
     Op(
-        "take", 1, "cheap", lambda x, axis, indices: _replace_axis(x, axis, len(indices)),
+        "take", 1, "cheap", _taken,
         lambda equation, x: x.index_select(
             x.ndim + equation["axis"], torch.tensor(equation["indices"], device=x.device)),
         lambda equation, d, y, x: (
             d.emit("put", axis=equation["axis"], indices=equation["indices"],
                    size=x.shape[equation["axis"]]),
         ),
-        (3, "{0}_{{{indices}}}"),
+        (3, "{0}_{{{indices}}}"), takes="either",
     )
 )  # fmt: skip
 row(
     Op(
-        "put", 1, "cheap", lambda x, axis, indices, size: _replace_axis(x, axis, size),
-        lambda equation, x: x.new_zeros(
-            [int(equation["size"]) if a == x.ndim + equation["axis"] else n for a, n in enumerate(x.shape)]
-        ).index_add(x.ndim + equation["axis"], torch.tensor(equation["indices"], device=x.device), x),
+        "put", 1, "cheap", _put,
+        _run_put,
         lambda equation, d, y, x: (
             d.emit("take", axis=equation["axis"], indices=equation["indices"]),
         ),

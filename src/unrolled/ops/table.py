@@ -22,11 +22,15 @@ from typing import Any, Literal
 
 from torch import Tensor
 
-from unrolled.ir import Shape
+from unrolled.ir import Dtype, Shape
 
 Cost = Literal["view", "cheap", "costly", "product", "total"]
 """What an op costs a step: nothing, one flop, a function's evaluation, a product, a sum over all
 steps.  The residual pass stores what is costly and recomputes the rest."""
+
+Takes = Literal["numbers", "conditions", "choice", "either"]
+"""What an op's operands are: real numbers, conditions, a condition and two numbers, or one of the
+first two throughout, which the result is then too."""
 
 ShapeRule = Callable[..., Shape]
 Run = Callable[..., Tensor]
@@ -37,11 +41,11 @@ Vjp = Callable[..., tuple[Any, ...]]
 class Op:
     """A row of the table.
 
-    ``shape(*shapes, **attributes)`` raises ``ValueError`` with a sentence where the operands
-    don't fit.  ``run(equation, *tensors)`` is torch's own computation.  ``vjp(equation, d, y,
-    *args)`` gives one cotangent per operand, ``None`` where there is none; the rule itself is
-    ``None`` for ops that pass no derivative on.  ``latex`` is a precedence (0 sum, 1 product,
-    2 prefix, 3 atom) with a template.
+    ``shape(*shapes, **attributes)`` raises ``ValueError`` with a sentence where operands or
+    attributes don't fit.  ``run(equation, *tensors)`` is torch's own computation.
+    ``vjp(equation, d, y, *args)`` gives one cotangent per operand, ``None`` where there is none;
+    the rule itself is ``None`` for ops that pass no derivative on.  ``latex`` is a precedence
+    (0 sum, 1 product, 2 prefix, 3 atom) with a template.
     """
 
     name: str
@@ -53,6 +57,25 @@ class Op:
     latex: tuple[int, str]
     elementwise: bool = False
     boolean: bool = False
+    takes: Takes = "numbers"
+
+    def dtype(self, *operands: Dtype) -> Dtype:
+        """The result's type; ``ValueError`` where the operands are not what the op takes."""
+        wanted: tuple[Dtype, ...]
+        match self.takes:
+            case "numbers":
+                wanted = ("real",) * len(operands)
+            case "conditions":
+                wanted = ("bool",) * len(operands)
+            case "choice":
+                wanted = ("bool", "real", "real")
+            case "either":
+                wanted = operands[:1] * len(operands)
+        if operands != wanted:
+            raise ValueError(f"{self.name} takes {self.takes}, got {', '.join(operands)}")
+        if self.takes == "either":
+            return operands[0]
+        return "bool" if self.boolean else "real"
 
 
 TABLE: dict[str, Op] = {}
