@@ -59,24 +59,21 @@ def _refused(symbol: str) -> Callable[[Any, Any], Any]:
 class Proxy:
     """A value of the step being traced: one example at one time step."""
 
-    __slots__ = ("builder", "dtype", "var")
+    __slots__ = ("builder", "dtype", "real_dtype", "var")
     __hash__ = object.__hash__
 
     def __init__(self, builder: Builder, var: Var, dtype: torch.dtype = torch.float32) -> None:
         self.builder = builder
         self.var = var
         self.dtype = torch.bool if var.dtype == "bool" else dtype
+        # The floating type of the trace, also of a proxy of a comparison's result.
+        self.real_dtype = dtype
 
     def emit(self, op: str, *others: Any, **attributes: Any) -> Proxy:
         """Append an equation of the op table with this proxy as first operand."""
         args = [o.var if isinstance(o, Proxy) else float(o) for o in others]
         var = self.builder.emit(op, self.var, *args, **attributes)
         return Proxy(self.builder, var, self.real_dtype)
-
-    @property
-    def real_dtype(self) -> torch.dtype:
-        """The floating type of the trace, also for a proxy of a comparison's result."""
-        return torch.float32 if self.dtype is torch.bool else self.dtype
 
     def fail(self, problem: str, hint: str = "") -> NoReturn:
         """Raise :class:`CellError` at the user's line."""
