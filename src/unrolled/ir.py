@@ -229,7 +229,8 @@ def _sliced(equation: Equation) -> str:
 
 def number(value: float) -> str:
     """A literal as short as it can be written without loss."""
-    return str(int(value)) if value == int(value) and abs(value) < 1e15 else repr(value)
+    short = abs(value) < 1e15 and value == int(value)
+    return str(int(value)) if short else repr(value)
 
 
 def _attribute(value: Any) -> str:
