@@ -116,7 +116,7 @@ def expand(input: Any, *shape: Any) -> Any:
 @register("expand_as")
 def expand_as(input: Any, other: Any) -> Any:
     """Repeated to another's shape."""
-    return expand(input, *as_proxy(other).shape)
+    return expand(input, *other.shape)
 
 
 @register("broadcast_tensors")
