@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import re
-import sys
 import typing
 from collections.abc import Mapping, Sequence
 from typing import Any, NoReturn, TypeVar, cast
 
 from docstring_parser import parse_from_object
 from jsonargparse import ActionYesNo, ArgumentParser, DefaultHelpFormatter
+
+from unrolled.errors import UserError
 
 T = TypeVar("T")
 
@@ -25,7 +26,7 @@ class _HelpFormatter(DefaultHelpFormatter):
 
 
 class Options(ArgumentParser):
-    """The parser of one command. An error is one line, and exit status 2."""
+    """The parser of one command. An error is a ``UserError`` of one line."""
 
     def __init__(self, command: str, usage: str, description: str, example: str) -> None:
         super().__init__(
@@ -64,14 +65,13 @@ class Options(ArgumentParser):
                 group.add_argument(_flag(name), type=hint, default=default, help=text, **shown)
 
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
-        """One line that says what was expected and what came."""
+        """Raises a UserError that says in one line what was expected and what came."""
         line = " ".join(message.split())
         wrong = _WRONG_TYPE.search(line)
         if wrong and wrong["name"] in self._hints:
             expected = _type_words(self._hints[wrong["name"]])
             line = f"{_flag(wrong['name'])} takes {expected}, not {wrong['value']}"
-        sys.stderr.write(f"unrolled: error: {line}; see {self.prog} --help\n")
-        raise SystemExit(2)
+        raise UserError(f"{line}; see {self.prog} --help") from ex
 
 
 def pick(kind: type[T], values: Mapping[str, Any], prefix: str = "") -> T:

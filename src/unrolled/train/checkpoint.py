@@ -89,11 +89,12 @@ def newest(directory: Path) -> Found:
             return Found(_read(path), tuple(damaged))
         except (OSError, ValueError) as error:
             damaged.append(f"the checkpoint {path} is damaged: {error}")
-    if damaged:
+    # Tensors alone are of a first save that did not come to its end.
+    if any(_path(directory, step).exists() for step in _steps(directory)):
         raise TrainingError(
             f"{'; '.join(damaged)}. None is left to resume from: start again with --overwrite"
         )
-    return Found(None)
+    return Found(None, tuple(damaged))
 
 
 def _read(path: Path) -> Checkpoint:

@@ -1,0 +1,38 @@
+"""Commands in this process, and a small run to use them on."""
+
+from pathlib import Path
+
+import pytest
+
+from command_line import SMALL, TEXT, Command, Outcome
+from unrolled.cli import main
+
+
+@pytest.fixture
+def unrolled(capsys: pytest.CaptureFixture[str]) -> Command:
+    """Runs the command line in this process; what it printed before is gone."""
+
+    def command(*words: object) -> Outcome:
+        capsys.readouterr()
+        try:
+            status = main([str(word) for word in words])
+        except SystemExit as stopped:
+            status = int(stopped.code or 0)
+        return Outcome(status, *capsys.readouterr())
+
+    return command
+
+
+@pytest.fixture
+def corpus(tmp_path: Path) -> Path:
+    path = tmp_path / "corpus.txt"
+    path.write_text(TEXT)
+    return path
+
+
+@pytest.fixture
+def model(tmp_path: Path, corpus: Path, unrolled: Command) -> Path:
+    """The directory of a short run that is complete."""
+    done = unrolled("train", "lm", corpus, "--output", tmp_path / "model", *SMALL)
+    assert done.status == 0, done.err
+    return tmp_path / "model"
