@@ -18,8 +18,8 @@ SOURCE = Path(__file__).parent.parent / "src" / PACKAGE
 
 # From the bottom up. A module imports from its own layer and from those below it.
 CORE = """
-    sizes ir ops verify serialize builder proxy functions returned trace interpret latex cell naive
-    passes lower backends recurrence
+    sizes ir ops verify serialize locations builder proxy functions returned trace interpret latex
+    cell naive passes lower backends recurrence
 """
 LAYERS = (
     {"errors"},

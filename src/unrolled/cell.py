@@ -17,7 +17,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, cast
+from typing import Any, NoReturn, cast
 
 import torch
 from torch import Tensor
@@ -27,13 +27,14 @@ from unrolled.errors import CellError, Location
 from unrolled.interpret import interpreted
 from unrolled.ir import Graph
 from unrolled.latex import latex
+from unrolled.locations import signature_location
 from unrolled.trace import trace
 
 Init = float | str | Callable[[Tensor], Any]
 StepFunction = Callable[..., Any]
 
 UNIFORM = "uniform"
-"""The default initialisation: uniform in ±1/√H, as ``torch.nn.RNN``, ``GRU`` and ``LSTM`` have it."""
+"""The default initialisation: uniform in ±1/√H, as ``torch.nn.LSTM`` and its like have it."""
 
 
 @dataclass(frozen=True)
@@ -76,8 +77,8 @@ class Cell:
     """A recurrent cell: its step function and what the signature says of it.
 
     ``held`` are parameters bound to a number, which then is their ``init`` (a cell without biases
-    is the cell with its biases held at 0).  ``graphs`` are equations loaded from a file: such a cell has no
-    function of its own, and runs for the sizes it was saved with.
+    is the cell with its biases held at 0).  ``graphs`` are equations loaded from a file: such a
+    cell has no function of its own, and runs for the sizes it was saved with.
     """
 
     name: str
@@ -98,9 +99,13 @@ class Cell:
             shapes = {name: tuple(p.shape) for name, p in parameters.items()}
             given = self.infer_sizes(args[0].shape[-1], [s.shape[-1] for s in args[1:]], shapes)
             held = {
-                name: torch.full(shape, float(cast(float, spec.init)), dtype=args[0].dtype)
+                name: torch.full(
+                    [int(sizes.evaluate(e, given)) for e in spec.shape],
+                    float(cast(float, spec.init)),
+                    dtype=args[0].dtype,
+                    device=args[0].device,
+                )
                 for name, spec in self.held.items()
-                for shape in [[int(sizes.evaluate(e, given)) for e in spec.shape]]
             }
         return self.function(*args, **parameters, **held, **self.options)
 
@@ -123,27 +128,51 @@ class Cell:
                 options[name] = value
             elif name in parameters and isinstance(value, (int, float)):
                 held[name] = replace(parameters.pop(name), init=float(value))
+            elif name in parameters:
+                raise CellError(
+                    f"cell {self.name}: parameter {name} bound to a {type(value).__name__}, "
+                    "expected a number",
+                    "a parameter is held at one number; give tensors with the other parameters",
+                    self.location,
+                )
             else:
                 raise CellError(
-                    f"cell {self.name} has no option {name!r} to bind to {value!r}",
-                    f"options: {_listing(options)}; parameters (to a number): {_listing(parameters)}",
+                    f"cell {self.name} has nothing called {name} to bind",
+                    f"options: {_listing(options)}; parameters: {_listing(parameters)}",
                     self.location,
                 )
         return replace(self, options=options, held=held, parameters=parameters)
 
     def resolve_sizes(self, input_size: int, hidden_size: int, **others: int) -> dict[str, int]:
-        """The named sizes of this cell, ``{"D": …, "H": …}``, or an error that names the missing."""
+        """The named sizes of this cell, ``{"D": …, "H": …}``.
+
+        :class:`CellError` that names the missing one, or a length that is not positive with these.
+        """
         given = {"D": input_size, "H": hidden_size, **others}
-        for what, expression in self._expressions():
+        for name, expression in self._expressions():
             for symbol in sizes.symbols(expression):
                 if symbol not in given:
                     raise CellError(
-                        f"cell {self.name}: size {symbol} in {what} is not declared",
+                        f"cell {self.name}: the size {symbol} of {name} is not declared",
                         f"D (input) and H (hidden) are known; give the others to the layer: "
                         f"Recurrent({self.name}, …, sizes={{{symbol!r}: …}})",
-                        self.location,
+                        self._where(name),
                     )
+            if sizes.evaluate(expression, given) < 1:
+                values = ", ".join(f"{s}={given[s]}" for s in sizes.symbols(expression))
+                raise CellError(
+                    f"cell {self.name}: {name} has the length {expression} = "
+                    f"{int(sizes.evaluate(expression, given))} at {values}, expected 1 or more",
+                    "choose other sizes",
+                    self._where(name),
+                )
         return given
+
+    def size_names(self) -> tuple[str, ...]:
+        """The named sizes that states and parameters are declared over."""
+        return tuple(
+            dict.fromkeys(s for _, e in self._expressions() for s in sizes.symbols(e)),
+        )
 
     def infer_sizes(
         self,
@@ -170,8 +199,7 @@ class Cell:
             return self.infer_sizes(
                 first.inputs[0].shape[0], [v.shape[0] for v in first.states], shapes
             )
-        names = dict.fromkeys(s for _, e in self._expressions() for s in sizes.symbols(e))
-        others = [s for s in names if s not in ("D", "H")]
+        others = [s for s in self.size_names() if s not in ("D", "H")]
         return {"D": 72, "H": 48} | {s: 24 * (k + 4) for k, s in enumerate(others)}
 
     def latex(self) -> str:
@@ -216,79 +244,95 @@ class Cell:
 
     def _expressions(self) -> Iterable[tuple[str, str | int]]:
         for spec in self.states:
-            yield f"state {spec.name}", spec.size
+            yield spec.name, spec.size
         for spec in (*self.parameters.values(), *self.held.values()):
             for expression in spec.shape:
-                yield f"parameter {spec.name}", expression
+                yield spec.name, expression
+
+    def _where(self, argument: str) -> Location | None:
+        return self.location and signature_location(self.function, argument)
 
 
 def cell(function: StepFunction) -> Cell:
     """Read a step function's signature; raises :class:`CellError` where it is not a cell's."""
-    code = function.__code__
-    location = Location(code.co_filename, code.co_firstlineno)
-    signature = inspect.signature(function)
-    positional: list[inspect.Parameter] = []
+    if not inspect.isfunction(function):
+        raise CellError(
+            f"@cell stands on a {type(function).__name__}, expected a function",
+            "write the step so: def step(x, h, *, W=param('H', 'D')): …",
+        )
+
+    def fail(problem: str, hint: str, argument: str | None = None) -> NoReturn:
+        where = signature_location(function, argument)
+        raise CellError(f"cell {function.__name__}: {problem}", hint, where)
+
+    states: list[StateSpec] = []
     parameters: dict[str, ParamSpec] = {}
     options: dict[str, Any] = {}
-    for argument in signature.parameters.values():
+    input_name = ""
+    for name, argument in inspect.signature(function).parameters.items():
+        default = argument.default
         if argument.kind in (argument.VAR_POSITIONAL, argument.VAR_KEYWORD):
-            raise CellError(
-                f"cell {function.__name__}: *{argument.name} can't be read as input, state or parameter",
+            fail(
+                f"{argument} can't be read as input, state or parameter",
                 "name each: def step(x, h, *, W=param('H', 'D'))",
-                location,
+                name,
             )
-        if argument.kind is not argument.KEYWORD_ONLY:
-            positional.append(argument)
-        elif isinstance(argument.default, ParamSpec):
-            parameters[argument.name] = replace(argument.default, name=argument.name)
-        elif argument.default is argument.empty:
-            raise CellError(
-                f"cell {function.__name__}: parameter {argument.name} has no shape",
-                f"give it one over named sizes: {argument.name}=param('H', 'D'); "
-                "a static option needs a default value",
-                location,
-            )
+        elif argument.kind is argument.KEYWORD_ONLY:
+            if default is argument.empty:
+                fail(
+                    f"parameter {name} has no shape",
+                    f"give it one over named sizes, as in {name}=param('H', 'D'); "
+                    "a static option has a default value",
+                    name,
+                )
+            elif isinstance(default, StateSpec):
+                fail(f"state {name} stands after the *", "states stand before it, in order", name)
+            elif isinstance(default, ParamSpec):
+                parameters[name] = replace(default, name=name)
+            else:
+                options[name] = default
+        elif not input_name:
+            if default is not argument.empty:
+                fail(
+                    f"the input {name} has a default",
+                    "the first argument is the input, of length D: def step(x, h, …)",
+                    name,
+                )
+            input_name = name
+        elif default is argument.empty:
+            states.append(StateSpec(name))
+        elif isinstance(default, StateSpec):
+            states.append(replace(default, name=name))
         else:
-            options[argument.name] = argument.default
-    if len(positional) < 2:
-        raise CellError(
-            f"cell {function.__name__} takes {len(positional)} positional argument(s): "
+            what = "a parameter" if isinstance(default, ParamSpec) else f"the default {default!r}"
+            fail(
+                f"state {name} has {what} as its default",
+                "parameters and options stand after the *; "
+                f"a state of another length than H is {name}=state('P')",
+                name,
+            )
+    if not states:
+        fail(
+            f"it takes {len([n for n in [input_name] if n])} positional argument(s), "
             "expected the input and at least one state",
             "def step(x, h, *, …): parameters stand after the *",
-            location,
         )
     built = Cell(
         name=function.__name__,
         function=function,
-        input=positional[0].name,
-        states=tuple(_state(function, argument, location) for argument in positional[1:]),
+        input=input_name,
+        states=tuple(states),
         parameters=parameters,
         options=options,
         doc=inspect.getdoc(function) or "",
-        location=location,
+        location=signature_location(function),
     )
-    for what, expression in built._expressions():  # pyright: ignore[reportPrivateUsage]
+    for name, expression in built._expressions():  # pyright: ignore[reportPrivateUsage]
         try:
             sizes.symbols(expression)
         except (ValueError, SyntaxError):
-            raise CellError(
-                f"cell {built.name}: {expression!r} in {what} is no size",
-                "use names, integers and + - * //, as in '3*H'",
-                location,
-            ) from None
+            fail(f"{expression!r} is no size", "use names, integers and + - * //: '3*H'", name)
     return built
-
-
-def _state(function: StepFunction, argument: inspect.Parameter, location: Location) -> StateSpec:
-    if argument.default is argument.empty:
-        return StateSpec(argument.name)
-    if isinstance(argument.default, StateSpec):
-        return replace(argument.default, name=argument.name)
-    raise CellError(
-        f"cell {function.__name__}: state {argument.name} has the default {argument.default!r}",
-        f"a parameter stands after the *; a state of another length is {argument.name}=state('P')",
-        location,
-    )
 
 
 def _listing(names: Iterable[str]) -> str:
@@ -300,5 +344,6 @@ def as_cell(value: Any) -> Cell:
     if isinstance(value, Cell):
         return value
     raise TypeError(
-        f"expected a cell, got {cast(object, value)!r}: decorate the step function with @unrolled.cell"
+        f"expected a cell, got {cast(object, value)!r}: "
+        "decorate the step function with @unrolled.cell"
     )

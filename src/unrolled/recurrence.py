@@ -56,6 +56,8 @@ def recurrence(
     or device, and :class:`CellError` where the cell can't be compiled.
     """
     cell = as_cell(cell)
+    if isinstance(state, Tensor):
+        raise TypeError("state must be a tuple with one tensor [B, size] per state: (h,), not h")
     states = tuple(state)
     sizes = _check(cell, x, states, params)
     grad = torch.is_grad_enabled()
@@ -153,30 +155,28 @@ def _check(
     cell: Cell, x: Tensor, states: tuple[Tensor, ...], params: Mapping[str, Tensor]
 ) -> tuple[tuple[str, int], ...]:
     """The named sizes, after every argument has been found to fit."""
+    names = ", ".join(cell.parameters) or "none"
     missing = [n for n in cell.parameters if n not in params]
     extra = [n for n in params if n not in cell.parameters]
     if missing or extra:
-        raise TypeError(
-            f"cell {cell.name} has the parameters {', '.join(cell.parameters)}; "
-            + (
-                f"missing: {', '.join(missing)}"
-                if missing
-                else f"not among them: {', '.join(extra)}"
-            )
-        )
+        wrong = f"missing: {', '.join(missing)}" if missing else f"not one: {', '.join(extra)}"
+        raise TypeError(f"cell {cell.name} has the parameters {names}; {wrong}")
+    state_names = ", ".join(s.name for s in cell.states)
     if len(states) != len(cell.states):
         raise ValueError(
-            f"cell {cell.name} has {len(cell.states)} state(s) "
-            f"({', '.join(s.name for s in cell.states)}), got {len(states)}"
+            f"cell {cell.name} has {len(cell.states)} state(s) ({state_names}), got {len(states)}"
         )
+    named = [("x", x), *((s.name, t) for s, t in zip(cell.states, states, strict=True))]
+    for name, tensor in (*named, *params.items()):
+        if not isinstance(tensor, Tensor):
+            raise TypeError(f"{name} must be a tensor, got {type(tensor).__name__}")
     if x.ndim != 3:
         raise ValueError(f"x must be [T, B, D], got the shape {list(x.shape)}")
     if x.dtype not in DTYPES:
         raise TypeError(
             f"x is {x.dtype}: expected torch.float32 or torch.float64; convert with x.float()"
         )
-    named = [(s.name, t) for s, t in zip(cell.states, states, strict=True)] + list(params.items())
-    for name, tensor in named:
+    for name, tensor in (*named, *params.items()):
         if tensor.dtype != x.dtype:
             raise TypeError(
                 f"{name} is {tensor.dtype} and x is {x.dtype}: convert one to the other"
@@ -187,9 +187,14 @@ def _check(
             )
     shapes = {n: tuple(p.shape) for n, p in params.items()}
     found = cell.infer_sizes(x.shape[-1], [s.shape[-1] if s.ndim else 0 for s in states], shapes)
-    given = cell.resolve_sizes(
-        x.shape[-1], found.get("H", 0), **{k: v for k, v in found.items() if k not in "DH"}
-    )
+    for name in cell.size_names():
+        if name not in found:
+            raise ValueError(
+                f"cell {cell.name}: the size {name} does not follow from the shapes of x, "
+                f"{state_names} and {names}: one of them does not fit its declaration"
+            )
+    others = {name: n for name, n in found.items() if name not in ("D", "H")}
+    given = cell.resolve_sizes(x.shape[-1], found.get("H", 0), **others)
     expected = cell.parameter_shapes(given)
     for name, shape in shapes.items():
         if shape != expected[name]:

@@ -9,7 +9,7 @@ def unpack(returned: Any, n_states: int) -> tuple[Any, tuple[Any, ...], dict[str
     """What a step returned, as output, new states and further outputs.
 
     The forms are ``h``, ``(h, c)`` and ``(y, (h, c))``, each with an optional dict at the end.
-    ``ValueError`` with the number of states that came where it is not ``n_states``.
+    ``ValueError`` that says how many states came where it is not ``n_states``.
     """
     extras: dict[str, Any] = {}
     if isinstance(returned, tuple) and len(returned) > 1 and isinstance(returned[-1], dict):
@@ -22,5 +22,5 @@ def unpack(returned: Any, n_states: int) -> tuple[Any, tuple[Any, ...], dict[str
     else:
         y, states = (returned[0] if returned else None), tuple(returned)
     if len(states) != n_states:
-        raise ValueError(f"{len(states)} new states for {n_states}")
+        raise ValueError(f"the step returned {len(states)} new state(s), expected {n_states}")
     return y, states, extras

@@ -31,16 +31,16 @@ class Size(int):
         return (Size, (int(self), dict(self.terms), self.constant))
 
     def __str__(self) -> str:
-        text = ""
-        for symbol, coefficient in self.terms:
-            sign = " - " if coefficient < 0 else " + "
-            scale = "" if abs(coefficient) == 1 else f"{abs(coefficient)}*"
-            text += f"{sign if text else sign.strip(' +')}{scale}{symbol}"
-        if not text:
-            return str(self.constant)
-        if self.constant:
-            text += f" {'-' if self.constant < 0 else '+'} {abs(self.constant)}"
-        return text
+        parts = [(c, symbol if abs(c) == 1 else f"{abs(c)}*{symbol}") for symbol, c in self.terms]
+        if self.constant or not parts:
+            parts.append((self.constant, str(abs(self.constant))))
+        # A size expression has no unary minus: what is added comes first, if there is any.
+        (first, text), *rest = sorted(parts, key=lambda part: part[0] < 0)
+        return (
+            ("-" if first < 0 else "")
+            + text
+            + "".join(f" {'-' if c < 0 else '+'} {part}" for c, part in rest)
+        )
 
     __repr__ = __str__
 
@@ -157,7 +157,8 @@ def solve(shapes: Iterable[tuple[str | int, int]]) -> dict[str, int]:
             unknown = [s for s in symbols(expression) if s not in known]
             if len(unknown) != 1:
                 continue
-            form = evaluate(expression, known | {unknown[0]: named(unknown[0], 0)})
+            numbers = {name: as_size(value) for name, value in known.items()}
+            form = evaluate(expression, numbers | {unknown[0]: named(unknown[0], 0)})
             terms = dict(form.terms)
             slope = terms.pop(unknown[0], 0)
             if slope == 0 or any(unknown[0] in symbol for symbol in terms):
@@ -170,6 +171,8 @@ def solve(shapes: Iterable[tuple[str | int, int]]) -> dict[str, int]:
 
 
 def _parse(expression: str) -> ast.expr:
+    if not isinstance(expression, str):
+        raise ValueError(f"{expression!r} is no size: a size is an int or an expression")
     tree = ast.parse(expression.strip(), mode="eval").body
     _check(tree, expression)
     return tree

@@ -7,13 +7,12 @@ value takes the name of the first local variable that holds it.
 
 from __future__ import annotations
 
+import re
 import sys
-import sysconfig
 from collections.abc import Iterator, Mapping
 from itertools import islice
-from pathlib import Path
 from types import CodeType, FrameType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import torch
 from torch.overrides import TorchFunctionMode
@@ -22,24 +21,26 @@ from unrolled import functions as functions
 from unrolled import sizes
 from unrolled.builder import Builder
 from unrolled.errors import CellError, Location
-from unrolled.ir import Graph, Output, Var, n_elements
+from unrolled.ir import Graph, Output, Var, n_elements, number
+from unrolled.locations import frame_location, is_users, signature_location
 from unrolled.proxy import Proxy
 from unrolled.returned import unpack
 
 if TYPE_CHECKING:
     from unrolled.cell import Cell, ParamSpec
 
-_PACKAGE = Path(__file__).parent
-_USER_FILES = {str(_PACKAGE / "combinators.py")}
-_USER_FOLDER = str(_PACKAGE / "cells")
-_TORCH = str(Path(torch.__file__).parent)
-_STANDARD = sysconfig.get_path("stdlib")
-_INSTALLED = (sysconfig.get_path("purelib"), sysconfig.get_path("platlib"))
-
 RANDOM = {
     "rand", "randn", "randint", "rand_like", "randn_like", "randint_like", "randperm", "normal",
-    "bernoulli", "multinomial", "poisson", "dropout", "alpha_dropout", "feature_alpha_dropout",
-    "rrelu", "gumbel_softmax", "uniform_", "normal_", "bernoulli_", "exponential_",
+    "bernoulli", "multinomial", "poisson", "binomial", "dropout", "dropout_", "dropout1d",
+    "dropout2d", "dropout3d", "alpha_dropout", "feature_dropout", "feature_alpha_dropout", "rrelu",
+    "rrelu_", "gumbel_softmax", "random_", "uniform_", "normal_", "bernoulli_", "exponential_",
+    "cauchy_", "log_normal_", "geometric_",
+}  # fmt: skip
+"""Torch's functions and methods that draw random numbers."""
+
+_INFIX = {
+    "add": "+", "sub": "-", "mul": "*", "div": "/", "matmul": "@", "lt": "<", "le": "<=", "gt": ">",
+    "ge": ">=", "eq": "==", "ne": "!=", "logical_and": "&", "logical_or": "|",
 }  # fmt: skip
 
 
@@ -51,7 +52,7 @@ def trace(cell: Cell, given: Mapping[str, int], dtype: torch.dtype = torch.float
     """
     if cell.graphs:
         return _saved(cell, given)
-    tracer = _Tracer()
+    tracer = _Tracer(cell.function.__code__)
     builder = Builder(locate=tracer.locate)
     named = {s: v if isinstance(v, sizes.Size) else sizes.named(s, v) for s, v in given.items()}
     x = Var(builder.fresh(cell.input), (named["D"],), "input")
@@ -70,9 +71,14 @@ def trace(cell: Cell, given: Mapping[str, int], dtype: torch.dtype = torch.float
 
     arguments = {p.name: proxy(p) for p in parameters} | {n: proxy(v) for n, v in held.items()}
     tracer.ignore({v.name for v in (x, *states, *parameters, *held.values())})
-    with tracer, _NoRandomness(tracer):
-        returned = cell.function(proxy(x), *map(proxy, states), **arguments, **cell.options)
-    graph = _graph(cell, builder, x, states, parameters, returned)
+    try:
+        with tracer, _NoRandomness(tracer):
+            returned = cell.function(proxy(x), *map(proxy, states), **arguments, **cell.options)
+        where = tracer.returned or cell.location
+        graph = _graph(cell, builder, x, states, parameters, returned, where)
+    except CellError as error:
+        problem = tracer.in_users_words(error.problem, builder)
+        raise type(error)(problem, error.hint, error.location) from error.__cause__
     _check_used(cell, graph)
     return graph.rename(tracer.names(builder))
 
@@ -103,47 +109,60 @@ def _graph(
     states: tuple[Var, ...],
     parameters: tuple[Var, ...],
     returned: Any,
+    where: Location | None,
 ) -> Graph:
-    where = cell.location
-    expected = f"{len(states)} new state(s) ({', '.join(s.name for s in states)})"
-    forms = "return h, or (h, c), or (y, (h, c)), each with an optional dict of further outputs"
+    names = ", ".join(s.name for s in states)
+    nested = f"y, ({names}{',' if len(states) == 1 else ''})"
+    forms = f"return {names}, or {nested}; a dict of further outputs may stand at the end"
+
+    def fail(problem: str, hint: str = forms) -> NoReturn:
+        raise CellError(f"cell {cell.name}: {problem}", hint, where)
+
+    if returned is None:
+        fail("the step returned nothing")
     try:
         y, new, extras = unpack(returned, len(states))
     except ValueError as error:
-        came = str(error).split()[0]
-        raise CellError(
-            f"cell {cell.name} returned {came}, expected {expected}", forms, where
-        ) from None
+        fail(str(error))
 
     def var(value: Any, what: str) -> Var:
         if not isinstance(value, Proxy):
-            kind = type(value).__name__
-            raise CellError(
-                f"cell {cell.name}: {what} is a {kind} that was not computed from its arguments",
-                f"return values computed from the input, the states and the parameters; {forms}",
-                where,
+            fail(
+                f"{what} is of type {type(value).__name__}, expected a traced value",
+                "compute what is returned from the input, the states and the parameters",
             )
         return value.var
 
     next_states: list[Var] = []
     for state, value in zip(states, new, strict=True):
         after = var(value, f"the new {state.name}")
-        if after.shape != state.shape or after.dtype != "real":
-            raise CellError(
-                f"cell {cell.name}: the state {state} came back as {after}",
-                f"a state keeps its shape; one of another length than H is {state.name}=state('P')",
-                where,
+        if after.dtype != "real":
+            fail(
+                f"the new {state.name} is the condition {after}, expected numbers",
+                "torch.where(condition, 1.0, 0.0) makes numbers of it",
+            )
+        if after.shape != state.shape:
+            fail(
+                f"the state {state} came back as {after}",
+                "a state keeps its shape, and is a vector; "
+                f"one of another length than H is declared so: {state.name}=state('P')",
             )
         next_states.append(after)
     output = var(y, "the output")
-    if len(output.shape) != 1:
-        raise CellError(
-            f"cell {cell.name}: the output {output} has {len(output.shape)} dimensions, expected 1",
-            "return one vector a step, e.g. by torch.cat or .flatten()",
-            where,
+    if len(output.shape) != 1 or output.dtype != "real":
+        kind = "a condition" if output.dtype == "bool" else f"of {len(output.shape)} dimensions"
+        fail(
+            f"the output {output} is {kind}, expected one vector of numbers",
+            "torch.cat, .flatten() and torch.where(condition, 1.0, 0.0) make one",
         )
     outputs = [Output("y", output)]
-    outputs += [Output(str(name), var(value, f"output {name!r}")) for name, value in extras.items()]
+    for name, value in extras.items():
+        if not isinstance(name, str) or not name.isidentifier() or name == "y":
+            fail(
+                f"a further output is called {name!r}",
+                "a name is an identifier, and y is the output itself",
+            )
+        outputs.append(Output(name, var(value, f"the output {name}")))
     return Graph(
         cell.name, (x,), states, parameters, tuple(builder.constants), (), tuple(builder.equations),
         tuple(next_states), tuple(outputs),
@@ -160,7 +179,7 @@ def _check_used(cell: Cell, graph: Graph) -> None:
             raise CellError(
                 f"cell {cell.name}: parameter {parameter} is never used",
                 "it would be stored and never trained: use it, or take it out of the signature",
-                cell.location,
+                signature_location(cell.function, parameter.name),
             )
 
 
@@ -168,10 +187,13 @@ class _Tracer:
     """Watches the user's frames: where an equation comes from, and what its values are called.
 
     Names are read whenever an equation is made, and when a function returns (by a profile hook,
-    which is put back afterwards).
+    which is put back afterwards).  Under a profiler of C code, which can't be put back from Python,
+    values that are named last stay unnamed.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, step: CodeType) -> None:
+        self.returned: Location | None = None
+        self._step = step
         self._names: dict[str, str] = {}
         self._ignored: set[str] = set()
         self._outer: Any = None
@@ -181,15 +203,19 @@ class _Tracer:
 
     def __enter__(self) -> _Tracer:
         self._outer = sys.getprofile()
-        sys.setprofile(self._on_event)
+        if self._outer is None or callable(self._outer):
+            sys.setprofile(self._on_event)
         return self
 
     def __exit__(self, *_: object) -> None:
-        sys.setprofile(self._outer)
+        if self._outer is None or callable(self._outer):
+            sys.setprofile(self._outer)
 
     def _on_event(self, frame: FrameType, event: str, _: Any) -> None:
-        if event == "return" and _is_users(frame):
+        if event == "return" and is_users(frame):
             self._read_names(frame)
+            if frame.f_code is self._step:
+                self.returned = frame_location(frame)
 
     def _read_names(self, frame: FrameType) -> None:
         for name, value in frame.f_locals.items():
@@ -201,12 +227,33 @@ class _Tracer:
     def locate(self) -> Location | None:
         """The user's innermost line, reading its local names on the way."""
         frame: FrameType | None = sys._getframe(1)  # pyright: ignore[reportPrivateUsage]
-        while frame is not None and not _is_users(frame):
+        while frame is not None and not is_users(frame):
             frame = frame.f_back
         if frame is None:
             return None
         self._read_names(frame)
-        return _location(frame)
+        return frame_location(frame)
+
+    def in_users_words(self, text: str, builder: Builder) -> str:
+        """A message with the user's names, or how it was computed, for values like ``v7[H]``."""
+        made = {e.out.name: e for e in builder.equations}
+
+        def spelled(name: str, depth: int) -> str:
+            if name in self._names or name not in made:
+                return self._names.get(name, name)
+            equation = made[name]
+            if equation.op in ("reshape", "broadcast"):
+                return spelled(equation.inputs[0].name, depth)
+            if not depth:
+                return "…"
+            args = [
+                spelled(a.name, depth - 1) if isinstance(a, Var) else number(a)
+                for a in equation.args
+            ]
+            infix = _INFIX.get(equation.op)
+            return f"({f' {infix} '.join(args)})" if infix else f"{equation.op}({', '.join(args)})"
+
+        return re.sub(r"\bv\d+(?=\[)", lambda found: spelled(found[0], 3), text)
 
     def names(self, builder: Builder) -> dict[str, str]:
         """From provisional names to the user's, each once; the rest numbered anew."""
@@ -253,35 +300,3 @@ class _NoRandomness(TorchFunctionMode):
                 self._tracer.locate(),
             )
         return func(*args, **(kwargs or {}))
-
-
-def _is_users(frame: FrameType) -> bool:
-    file = frame.f_code.co_filename
-    if file in _USER_FILES or file.startswith(_USER_FOLDER):
-        return True
-    if file.startswith((str(_PACKAGE), _TORCH, "<frozen")):
-        return False
-    return not file.startswith(_STANDARD) or file.startswith(_INSTALLED)
-
-
-def _location(frame: FrameType) -> Location:
-    line, start, end = frame.f_lineno, None, None
-    positions = getattr(frame.f_code, "co_positions", None)
-    if positions is not None and frame.f_lasti >= 0:
-        found = next(islice(positions(), frame.f_lasti // 2, None), None)
-        if found is not None and found[0] is not None and found[2] is not None:
-            line = found[0]
-            start, end = _columns(frame.f_code, *found)
-    return Location(frame.f_code.co_filename, line, start, end)
-
-
-def _columns(
-    code: CodeType, line: int, end_line: int | None, start: int, end: int | None
-) -> tuple[int, int | None]:
-    """Byte columns as the interpreter gives them, as character columns of the first line."""
-    import linecache
-
-    raw = linecache.getline(code.co_filename, line).encode()
-    first = len(raw[:start].decode(errors="ignore"))
-    last = None if end is None or end_line != line else len(raw[:end].decode(errors="ignore"))
-    return first, last

@@ -81,5 +81,5 @@ def test_a_step_function_that_is_no_cell_keeps_its_own_error(tmp_path: Path):
     (tmp_path / "bad.py").write_text(
         "from unrolled import cell\n\n@cell\ndef f(x):\n    return x\n"
     )
-    with pytest.raises(CellError, match="cell f takes 1 positional"):
+    with pytest.raises(CellError, match="cell f: it takes 1 positional argument"):
         find_cell(f"{tmp_path}/bad.py:f")

@@ -115,7 +115,7 @@ BUILDS: dict[str, tuple[dict[str, Any], type[Exception], str]] = {
     "a size that is missing": (
         {"cell": elman_output},
         CellError,
-        "cell elman_output: size O in parameter W_hy is not declared",
+        "cell elman_output: the size O of W_hy is not declared",
     ),
     "a state whose size differs between layers": (
         {"cell": accumulates, "num_layers": 2, "bidirectional": True},
