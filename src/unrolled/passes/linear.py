@@ -8,6 +8,7 @@ the step; an op that leaves the affine elementwise form ends the search.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from operator import add, mul, truediv
 
 from unrolled.builder import Builder
 from unrolled.ir import Atom, Equation, Graph, Output, Var, n_elements
@@ -107,7 +108,7 @@ def _step(
             return _Affine(fx.state, _mul(b, fx.scale, ky), _mul(b, fx.shift, ky, absent=None))
         case "mul" if fy and kx is not None:
             return _Affine(fy.state, _mul(b, fy.scale, kx), _mul(b, fy.shift, kx, absent=None))
-        case "div" if fx and ky is not None:
+        case "div" if fx and ky is not None and ky != 0.0:
             inverse = _emit(b, "div", 1.0, ky)
             return _Affine(
                 fx.state, _mul(b, fx.scale, inverse), _mul(b, fx.shift, inverse, absent=None)
@@ -119,7 +120,7 @@ def _step(
 def _emit(b: Builder, op: str, x: Atom, y: Atom) -> Atom:
     if isinstance(x, Var) or isinstance(y, Var):
         return b.emit(op, x, y)
-    return {"add": x + y, "mul": x * y, "div": x / y}[op]
+    return {"add": add, "mul": mul, "div": truediv}[op](x, y)
 
 
 def _mul(b: Builder, value: Atom | None, factor: Atom, absent: float | None = 1.0) -> Atom | None:
