@@ -44,13 +44,13 @@ def where(condition: Any, input: Any, other: Any) -> Proxy:
     anchor = next(v for v in (condition, input, other) if isinstance(v, Proxy))
     if _is_condition(input) and not _is_condition(condition):
         condition, input = input, condition  # the method: a.where(condition, b)
-    c, a, b = align(anchor, condition, real(input), real(other), what="where")
+    c, a, b = align(anchor, condition, input, other, what="where")
     if not isinstance(c, Proxy) or c.var.dtype != "bool":
         anchor.fail(
             f"where needs a condition, got {c.var if isinstance(c, Proxy) else c}",
             "compare first, as in torch.where(x > 0, a, b)",
         )
-    return c.emit("where", a, b)
+    return c.emit("where", real(a), real(b))
 
 
 def _is_condition(value: Any) -> bool:

@@ -29,7 +29,7 @@ _SWAPPED = {"lt": "gt", "le": "ge", "gt": "lt", "ge": "le", "eq": "eq", "ne": "n
 def binary(op: str, input: Any, other: Any) -> Any:
     """An elementwise op of two operands; a literal may stand on either side."""
     anchor = input if isinstance(input, Proxy) else other
-    a, b = align(anchor, real(input), real(other), what=op)
+    a, b = map(real, align(anchor, input, other, what=op))
     if isinstance(a, Proxy):
         return a.emit(op, b)
     if op in _SWAPPED:
@@ -167,7 +167,7 @@ def fmin(input: Any, other: Any) -> Any:
 
 def _choose(comparison: str, input: Any, other: Any) -> Any:
     anchor = input if isinstance(input, Proxy) else other
-    a, b = align(anchor, real(input), real(other))
+    a, b = map(real, align(anchor, input, other))
     wins = binary(comparison, a, b)
     if isinstance(b, Proxy):
         wins = wins | (b != b)
@@ -194,8 +194,9 @@ def _register_logical(op: str, *names: str) -> None:
     register(*names)(handler)
 
 
-_register_logical("logical_and", "logical_and", "bitwise_and")
-_register_logical("logical_or", "logical_or", "bitwise_or")
+# A captured mask on the left, as in mask & (x > 0), hands over under its operator's own name.
+_register_logical("logical_and", "logical_and", "bitwise_and", "__and__")
+_register_logical("logical_or", "logical_or", "bitwise_or", "__or__")
 
 
 @register("logical_not", "bitwise_not")
