@@ -1,0 +1,35 @@
+"""The CPU backend: a plan's loops as C, compiled once, on torch's own threads.
+
+place    which equations the loop takes, and which stay around it
+layout   fused loops, scratch memory, levels
+emit     the C, into templates/loop.c
+build    compiler, cache, loading
+kernel   the run: products before, the loop, products after
+"""
+
+from __future__ import annotations
+
+from unrolled.backends.cpu.build import compiler
+from unrolled.backends.cpu.kernel import CpuKernel
+from unrolled.backends.protocol import Kernel
+from unrolled.lower import Plan
+
+
+class Cpu:
+    """Generates C for any plan."""
+
+    name = "cpu"
+
+    def supports(self, plan: Plan, device: str) -> str | None:
+        """Any plan on the CPU, where there is a C compiler."""
+        if device != "cpu":
+            return f"it runs on the CPU, and the tensors are on {device}"
+        if compiler() is None:
+            return (
+                "no C compiler was found: set CC, or install gcc or clang (or pip install ziglang)"
+            )
+        return None
+
+    def compile(self, plan: Plan) -> Kernel:
+        """A kernel whose C is compiled at its first use in each precision."""
+        return CpuKernel(plan)

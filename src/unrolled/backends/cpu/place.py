@@ -1,0 +1,97 @@
+"""Placement: which equations of a schedule the generated loop takes, and which stay outside.
+
+The plan hoists and sinks all that it can.  A fused loop wants elementwise work back: computing
+``tanh`` of a value that is at hand is cheaper than reading it from a [T, B, H] buffer.  So the loop
+takes every equation that varies by step, except products before and after the loop and what those need
+or give.  Sums over steps of values that the loop computes are accumulated in it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+
+from unrolled.ir import Equation, Graph, Var
+from unrolled.ops import TABLE
+from unrolled.passes.stages import Schedule
+
+
+@dataclass(frozen=True)
+class Placement:
+    """A schedule as the loop and what is computed around it.
+
+    ``streams`` are the values over time that the loop reads, ``arrays`` those that are the same for
+    the whole call, ``matrices`` the left operands of its products.  It writes ``written`` for every
+    step and sums ``totals`` (equations) up.
+    """
+
+    graph: Graph
+    before: tuple[Equation, ...]
+    loop: tuple[Equation, ...]
+    after: tuple[Equation, ...]
+    streams: tuple[Var, ...]
+    arrays: tuple[Var, ...]
+    matrices: tuple[Var, ...]
+    written: tuple[Var, ...]
+    totals: tuple[Equation, ...]
+
+
+def place(schedule: Schedule, wanted: Collection[str]) -> Placement:
+    """``wanted`` names values of the loop that are kept for every step, besides the outputs."""
+    graph = schedule.graph
+    outside = _needed_by_products(schedule.before)
+    before = [e for e in schedule.before if not e.out.per_step or e.out in outside]
+    loop = [e for e in schedule.before if e.out.per_step and e.out not in outside]
+    loop += schedule.loop
+    after: list[Equation] = []
+    totals: list[Equation] = []
+    late: set[Var] = set()
+    in_loop = {e.out for e in loop} | set(graph.states)
+    for equation in schedule.after:
+        total = equation.op == "total" and equation.inputs[0] in in_loop
+        inside = equation.out.per_step and equation.op != "matmul"
+        if total:
+            totals.append(equation)
+        elif inside and not any(v in late for v in equation.inputs):
+            loop.append(equation)
+            in_loop.add(equation.out)
+        else:
+            after.append(equation)
+            late.add(equation.out)
+
+    products = [e for e in loop if e.op == "matmul"]
+    matrices = tuple(dict.fromkeys(e.inputs[0] for e in products))
+    read = dict.fromkeys(
+        v
+        for e in loop
+        for k, v in enumerate(e.inputs)
+        if v not in in_loop and not (e.op == "matmul" and k == 0)
+    )
+    read.update(dict.fromkeys(v for v in graph.next_states if v not in in_loop))
+    later = {v for e in after for v in e.inputs} | {o.var for o in graph.outputs}
+    written = tuple(
+        v for v in (*graph.states, *(e.out for e in loop)) if v in later or v.name in wanted
+    )
+    return Placement(
+        graph,
+        tuple(before),
+        tuple(loop),
+        tuple(after),
+        tuple(v for v in read if v.per_step),
+        tuple(v for v in read if not v.per_step),
+        matrices,
+        written,
+        tuple(totals),
+    )
+
+
+def _needed_by_products(before: tuple[Equation, ...]) -> set[Var]:
+    """The products over all time steps, and what varies by step that they read."""
+    needed: set[Var] = set()
+    for equation in reversed(before):
+        if equation.out.per_step and (
+            TABLE[equation.op].cost == "product" or equation.out in needed
+        ):
+            needed.add(equation.out)
+            needed.update(equation.inputs)
+    return needed

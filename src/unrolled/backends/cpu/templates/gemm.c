@@ -1,0 +1,201 @@
+/* Matrix products for the CPU backend: packed weights, register tiles, GCC/Clang vector extensions.
+ *
+ * Notation: rows are examples (or time steps times examples), k the length of an operand row, m the
+ * length of a result row.  A packed matrix holds panels of PANEL columns, each panel k rows of VECS
+ * vectors; the last panel has as many vectors as it needs, padded with zeros.  A tile of ROWS x PANEL
+ * results stays in registers while one panel passes by (Goto & van de Geijn 2008).
+ */
+#include <string.h>
+
+#ifdef UR_FLOAT
+typedef float real;
+#else
+typedef double real;
+#endif
+#if defined(__AVX512F__)
+#define BYTES 64
+#elif defined(__AVX__)
+#define BYTES 32
+#else
+#define BYTES 16
+#endif
+#define INLINE static inline __attribute__((always_inline))
+#define MIN(a, b) ((a) < (b) ? (a) : (b))
+
+enum {
+    LANES = BYTES / sizeof(real),
+    VECS = BYTES == 64 ? 3 : 2,
+    ROWS = BYTES == 64 ? 8 : 4,
+    PANEL = VECS * LANES,
+    ROW_BLOCK = 128,
+    STEP_BLOCK = 256,
+};
+typedef real vec __attribute__((vector_size(BYTES), aligned(sizeof(real))));
+
+/* The number of vectors in a panel that starts at column j of m. */
+INLINE long vectors(long j, long m) { return MIN((m - j + LANES - 1) / LANES, (long)VECS); }
+
+/* out[R, N vectors] (+)= x[R, k] panel[k, N vectors], where x[r, i] is at x[r * x_row + i * x_column]. */
+INLINE void tile(const int R, const int N, const int add, long k, const real *x, long x_row,
+                 long x_column, const real *panel, real *out, long out_row) {
+    vec sum[ROWS][VECS];
+#pragma GCC unroll 8
+    for (int r = 0; r < R; r++)
+#pragma GCC unroll 3
+        for (int n = 0; n < N; n++)
+            sum[r][n] = add ? *(const vec *)(out + r * out_row + n * LANES) : (vec){0};
+    for (long i = 0; i < k; i++) {
+        vec b[VECS];
+#pragma GCC unroll 3
+        for (int n = 0; n < N; n++) b[n] = *(const vec *)(panel + (i * N + n) * LANES);
+#pragma GCC unroll 8
+        for (int r = 0; r < R; r++) {
+            const real a = x[r * x_row + i * x_column];
+#pragma GCC unroll 3
+            for (int n = 0; n < N; n++) sum[r][n] += a * b[n];
+        }
+    }
+#pragma GCC unroll 8
+    for (int r = 0; r < R; r++)
+#pragma GCC unroll 3
+        for (int n = 0; n < N; n++) *(vec *)(out + r * out_row + n * LANES) = sum[r][n];
+}
+
+/* One row against a panel: four sums a vector, for one alone would wait for its own last addition. */
+INLINE void row_tile(const int N, long k, const real *x, const real *panel, real *out) {
+    vec sum[4][VECS];
+#pragma GCC unroll 4
+    for (int s = 0; s < 4; s++)
+#pragma GCC unroll 3
+        for (int n = 0; n < N; n++) sum[s][n] = (vec){0};
+    long i = 0;
+    for (; i + 4 <= k; i += 4)
+#pragma GCC unroll 4
+        for (int s = 0; s < 4; s++)
+#pragma GCC unroll 3
+            for (int n = 0; n < N; n++)
+                sum[s][n] += x[i + s] * *(const vec *)(panel + ((i + s) * N + n) * LANES);
+    for (; i < k; i++)
+#pragma GCC unroll 3
+        for (int n = 0; n < N; n++) sum[0][n] += x[i] * *(const vec *)(panel + (i * N + n) * LANES);
+#pragma GCC unroll 3
+    for (int n = 0; n < N; n++)
+        *(vec *)(out + n * LANES) = (sum[0][n] + sum[1][n]) + (sum[2][n] + sum[3][n]);
+}
+
+#define PANEL_OF(N)                                                                               \
+    static void panel_##N(long rows, long k, const real *x, long x_row, const real *panel,        \
+                          real *out, long out_row) {                                              \
+        long r = 0;                                                                               \
+        for (; r + ROWS <= rows; r += ROWS)                                                       \
+            tile(ROWS, N, 0, k, x + r * x_row, x_row, 1, panel, out + r * out_row, out_row);      \
+        if (ROWS > 4 && r + 4 <= rows) {                                                          \
+            tile(4, N, 0, k, x + r * x_row, x_row, 1, panel, out + r * out_row, out_row);         \
+            r += 4;                                                                               \
+        }                                                                                         \
+        if (r + 2 <= rows) {                                                                      \
+            tile(2, N, 0, k, x + r * x_row, x_row, 1, panel, out + r * out_row, out_row);         \
+            r += 2;                                                                               \
+        }                                                                                         \
+        if (r < rows) row_tile(N, k, x + r * x_row, panel, out + r * out_row);                    \
+    }
+PANEL_OF(1)
+PANEL_OF(2)
+#if BYTES == 64
+PANEL_OF(3)
+#else
+#define panel_3 panel_2
+#endif
+
+/* out[rows, m] = x[rows, k] W[k, m] for the panels from first to last; out is written in whole vectors. */
+void ur_product(long rows, long k, long m, long first, long last, const real *x, long x_row,
+                const real *packed, real *out, long out_row) {
+    packed += first * k * PANEL;
+    for (long j = first * PANEL; j < MIN(last * PANEL, m); j += PANEL, packed += k * PANEL) {
+        const long n = vectors(j, m);
+        if (n == 3) panel_3(rows, k, x, x_row, packed, out + j, out_row);
+        else if (n == 2) panel_2(rows, k, x, x_row, packed, out + j, out_row);
+        else panel_1(rows, k, x, x_row, packed, out + j, out_row);
+    }
+}
+
+/* How long a row of results is, in whole vectors; and how many numbers a packed matrix has. */
+long ur_padded(long m) { return (m + LANES - 1) / LANES * LANES; }
+long ur_packed_size(long k, long m) { return (m + PANEL - 1) / PANEL * PANEL * k; }
+long ur_panels(long m) { return (m + PANEL - 1) / PANEL; }
+
+/* Pack W, whose entry (column of result j, row of operand i) is at w[j * w_out + i * w_in]. */
+void ur_pack(long k, long m, const real *w, long w_out, long w_in, real *packed, int threads) {
+#pragma omp parallel for num_threads(threads) if (k * m > 65536)
+    for (long j = 0; j < m; j += PANEL) {
+        real *panel = packed + j * k;
+        const long width = vectors(j, m) * LANES, real_width = MIN(width, m - j);
+        for (long i = 0; i < k; i++) {
+            for (long c = 0; c < real_width; c++) panel[i * width + c] = w[(j + c) * w_out + i * w_in];
+            for (long c = real_width; c < width; c++) panel[i * width + c] = 0;
+        }
+    }
+}
+
+/* out[rows, m] = x[rows, k] W: over all time steps at once; threads take blocks of rows. */
+void ur_product_all(long rows, long k, long m, const real *x, long x_row, const real *packed,
+                    real *out, long out_row, int threads) {
+    const long per_thread = (rows + threads - 1) / threads;
+    const long block = MIN((long)ROW_BLOCK, (per_thread + ROWS - 1) / ROWS * ROWS);
+#pragma omp parallel for num_threads(threads) schedule(dynamic) if (rows * k * m > 32768)
+    for (long r = 0; r < rows; r += block)
+        ur_product(MIN(block, rows - r), k, m, 0, ur_panels(m), x + r * x_row, x_row, packed,
+                   out + r * out_row, out_row);
+}
+
+/* out[m, n] = sum over steps of a[step, m] b[step, n]: the gradient of a weight.
+ * Each thread takes columns of a; the steps pass in blocks, of which both operands are packed. */
+void ur_total_outer(long steps, long m, long n, const real *a, long a_row, const real *b, long b_row,
+                    real *out, long out_row, real *workspace, int threads) {
+    const long tiles = (m + ROWS - 1) / ROWS, per_thread = (tiles + threads - 1) / threads;
+    const long a_size = per_thread * ROWS * STEP_BLOCK, b_size = ur_packed_size(STEP_BLOCK, n);
+#pragma omp parallel for num_threads(threads) schedule(static, 1) if (steps * m * n > 32768)
+    for (int id = 0; id < threads; id++) {
+        const long m0 = id * per_thread * ROWS, m1 = MIN(m, m0 + per_thread * ROWS);
+        real *a_packed = workspace + id * (a_size + b_size + PANEL), *b_packed = a_packed + a_size;
+        for (long s = 0; s < steps && m0 < m1; s += STEP_BLOCK) {
+            const long k = MIN((long)STEP_BLOCK, steps - s);
+            for (long i = 0; i < k; i++)
+                for (long j = m0; j < m1; j++)
+                    a_packed[(j - m0) / ROWS * ROWS * k + i * ROWS + (j - m0) % ROWS] = a[(s + i) * a_row + j];
+            for (long j = 0; j < n; j += PANEL) {
+                const long width = vectors(j, n) * LANES, real_width = MIN(width, n - j);
+                real *panel = b_packed + j * k;
+                for (long i = 0; i < k; i++) {
+                    memcpy(panel + i * width, b + (s + i) * b_row + j, real_width * sizeof(real));
+                    for (long c = real_width; c < width; c++) panel[i * width + c] = 0;
+                }
+            }
+            for (long j = 0; j < n; j += PANEL) {
+                const real *panel = b_packed + j * k;
+                const long vecs = vectors(j, n);
+                for (long i = m0; i < m1; i += ROWS) {
+                    const real *x = a_packed + (i - m0) * k;
+                    real *to = out + i * out_row + j;
+                    const int add = s > 0;
+#define CASE(N)                                                                                   \
+    if (i + ROWS <= m1) {                                                                         \
+        if (add) tile(ROWS, N, 1, k, x, 1, ROWS, panel, to, out_row);                             \
+        else tile(ROWS, N, 0, k, x, 1, ROWS, panel, to, out_row);                                 \
+    } else                                                                                        \
+        for (long r = 0; r < m1 - i; r++) {                                                       \
+            if (add) tile(1, N, 1, k, x + r, 1, ROWS, panel, to + r * out_row, out_row);          \
+            else tile(1, N, 0, k, x + r, 1, ROWS, panel, to + r * out_row, out_row);              \
+        }
+                    if (vecs == 3) { CASE(VECS) }
+                    else if (vecs == 2) { CASE(2) }
+                    else { CASE(1) }
+                }
+            }
+        }
+    }
+}
+long ur_total_outer_workspace(long m, long n, int threads) {
+    const long tiles = (m + ROWS - 1) / ROWS, per_thread = (tiles + threads - 1) / threads;
+    return threads * (per_thread * ROWS * STEP_BLOCK + ur_packed_size(STEP_BLOCK, n) + PANEL);
+}
