@@ -117,6 +117,16 @@ class Graph:
         return self.inputs + self.states + self.parameters + constants + self.residuals
 
     @property
+    def signature(self) -> tuple[tuple[str, ...], ...]:
+        """The names of the graph and of its inputs, states, parameters and outputs."""
+        inner = (self.inputs, self.states, self.parameters)
+        return (
+            (self.name,),
+            *(tuple(v.name for v in group) for group in inner),
+            tuple(o.name for o in self.outputs),
+        )
+
+    @property
     def results(self) -> tuple[Var, ...]:
         """Next states and outputs."""
         return self.next_states + tuple(o.var for o in self.outputs)

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any
+from reprlib import repr as short
+from typing import Any, cast, get_args
 
 from unrolled.errors import Location, ModelError
-from unrolled.ir import FORMAT, Atom, Constant, Equation, Graph, Output, Var
+from unrolled.ir import FORMAT, Atom, Constant, Dtype, Equation, Graph, Output, Role, Var
 from unrolled.ops import TABLE
-from unrolled.sizes import Size, as_size
-from unrolled.verify import verify
+from unrolled.sizes import Size, as_size, symbols
+from unrolled.verify import verify_step
+
+_LARGEST = 2**40
+_LONGEST_SYMBOL = 100
+"""A symbol is a size expression, and parsing one takes time and memory with its length."""
 
 
 def graph_to_dict(graph: Graph) -> dict[str, Any]:
@@ -32,40 +37,50 @@ def graph_to_dict(graph: Graph) -> dict[str, Any]:
 
 
 def graph_from_dict(data: Any) -> Graph:
-    """The graph that :func:`graph_to_dict` wrote; :class:`ModelError` where the data is no graph.
+    """The step that :func:`graph_to_dict` wrote; :class:`ModelError` where the data is none.
 
     Everything is checked against the op table, so nothing that was tampered with gets to run.
     """
     try:
-        if data["format"] != FORMAT:
-            raise ModelError(f"equations of format {data['format']}, expected {FORMAT}")
-        variables = {str(n): _var_from_data(str(n), v) for n, v in data["variables"].items()}
-
-        def listed(key: str) -> tuple[Var, ...]:
-            return tuple(variables[n] for n in data[key])
-
-        graph = Graph(
-            str(data["name"]),
-            listed("inputs"),
-            listed("states"),
-            listed("parameters"),
-            tuple(
-                Constant(variables[n], tuple(map(float, v))) for n, v in data["constants"].items()
-            ),
-            listed("residuals"),
-            tuple(_equation_from_data(e, variables) for e in data["equations"]),
-            listed("next_states"),
-            tuple(Output(str(n), variables[v]) for n, v in data["outputs"].items()),
-        )
-        verify(graph)
+        return _graph_from_data(data)
     except ModelError:
         raise
-    except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
+    except (
+        KeyError, TypeError, ValueError, AttributeError, IndexError, SyntaxError, ArithmeticError,
+        RecursionError, MemoryError,
+    ) as error:  # fmt: skip
         raise ModelError(
             f"the saved equations are damaged ({type(error).__name__}: {error}): "
             "restore the file from where the model was saved"
         ) from error
-    return graph
+
+
+def _graph_from_data(data: Any) -> Graph:
+    if data["format"] != FORMAT:
+        raise ModelError(
+            f"equations of format {short(data['format'])}, this Unrolled reads format {FORMAT}: "
+            "install the version of Unrolled that wrote them"
+        )
+    variables = {_name(n): _var_from_data(n, v) for n, v in data["variables"].items()}
+
+    def listed(key: str) -> tuple[Var, ...]:
+        return tuple(variables[n] for n in _list(data[key]))
+
+    graph = Graph(
+        _text(data["name"]),
+        listed("inputs"),
+        listed("states"),
+        listed("parameters"),
+        tuple(
+            Constant(variables[n], tuple(map(_number, _list(v))))
+            for n, v in data["constants"].items()
+        ),
+        listed("residuals"),
+        tuple(_equation_from_data(e, variables) for e in _list(data["equations"])),
+        listed("next_states"),
+        tuple(Output(_name(n), variables[v]) for n, v in data["outputs"].items()),
+    )
+    return verify_step(graph)
 
 
 def _var_to_data(var: Var) -> dict[str, Any]:
@@ -78,8 +93,11 @@ def _var_to_data(var: Var) -> dict[str, Any]:
 
 
 def _var_from_data(name: str, data: Any) -> Var:
-    shape = tuple(_size_from_data(s) for s in data["shape"])
-    return Var(name, shape, data["role"], bool(data["per_step"]), data["dtype"])
+    shape = tuple(_size_from_data(s) for s in _list(data["shape"]))
+    role, per_step, dtype = data["role"], data["per_step"], data["dtype"]
+    if role not in get_args(Role) or dtype not in get_args(Dtype) or not isinstance(per_step, bool):
+        raise ValueError(f"{name} is no variable: {short(data)}")
+    return Var(name, shape, role, per_step, dtype)
 
 
 def _size_to_data(size: int) -> Any:
@@ -89,10 +107,13 @@ def _size_to_data(size: int) -> Any:
 
 
 def _size_from_data(data: Any) -> Size:
-    if isinstance(data, int):
-        return as_size(data)
+    if not isinstance(data, list):
+        return as_size(_integer(data))
     value, terms, constant = data
-    return Size(int(value), {str(s): int(c) for s, c in terms.items()}, int(constant))
+    for symbol in terms:
+        if len(_text(symbol)) > _LONGEST_SYMBOL or not symbols(symbol):
+            raise ValueError(f"{short(symbol)} is no size")
+    return Size(_integer(value), {s: _integer(c) for s, c in terms.items()}, _integer(constant))
 
 
 def _equation_to_data(equation: Equation) -> dict[str, Any]:
@@ -111,16 +132,17 @@ def _equation_to_data(equation: Equation) -> dict[str, Any]:
 
 def _equation_from_data(data: Any, variables: dict[str, Var]) -> Equation:
     if data["op"] not in TABLE:
-        raise ValueError(f"{data['op']!r} is no op")
+        raise ValueError(f"{short(data['op'])} is no op")
     args: tuple[Atom, ...] = tuple(
-        float(a[0]) if isinstance(a, list) else variables[a] for a in data["args"]
+        _number(*a) if isinstance(a, list) else variables[a] for a in _list(data["args"])
     )
     attributes = tuple(
-        (str(n), _attribute_from_data(v)) for n, v in data.get("attributes", {}).items()
+        (_name(n), _attribute_from_data(v)) for n, v in data.get("attributes", {}).items()
     )
-    location = (
-        Location(str(data["location"][0]), int(data["location"][1])) if "location" in data else None
-    )
+    location = None
+    if "location" in data:
+        file, line = data["location"]
+        location = Location(_text(file), _integer(line))
     return Equation(variables[data["out"]], data["op"], args, attributes, location)
 
 
@@ -135,10 +157,40 @@ def _attribute_to_data(value: Any) -> Any:
 def _attribute_from_data(data: Any) -> Any:
     match data:
         case {"tuple": values}:
-            return tuple(_attribute_from_data(v) for v in values)
+            return tuple(_attribute_from_data(v) for v in _list(values))
         case {"size": value}:
             return _size_from_data(value)
-        case int() | float():
+        case int() | float() if not isinstance(data, bool):
             return data
         case _:
-            raise ValueError(f"{data!r} is no attribute")
+            raise ValueError(f"{short(data)} is no attribute")
+
+
+def _name(value: Any) -> str:
+    if not _text(value).isidentifier():
+        raise ValueError(f"{short(value)} is no name")
+    return value
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str):
+        raise ValueError(f"{short(value)} is no text")
+    return value
+
+
+def _list(value: Any) -> list[Any]:
+    if not isinstance(value, list):
+        raise ValueError(f"{short(value)} is no list")
+    return cast("list[Any]", value)
+
+
+def _integer(value: Any) -> int:
+    if not isinstance(value, int) or isinstance(value, bool) or abs(value) >= _LARGEST:
+        raise ValueError(f"{short(value)} is no whole number of a sensible size")
+    return value
+
+
+def _number(value: Any) -> float:
+    if not isinstance(value, (int, float)) or isinstance(value, bool):
+        raise ValueError(f"{short(value)} is no number")
+    return float(value)

@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
-from unrolled.ir import Graph, Var, dtype_of, n_elements
+from unrolled.ir import Graph, Role, Var, dtype_of, n_elements
 from unrolled.ops import TABLE
 
 
 def verify(graph: Graph) -> Graph:
     """``graph`` itself; ``ValueError`` with a sentence where it is not well formed."""
     known: dict[str, Var] = {}
-    for var in graph.sources:
-        _require(var.name not in known, f"{var.name} is defined twice")
-        known[var.name] = var
+    for role, per_step, sources in _kinds(graph):
+        for var in sources:
+            _require(var.role == role, f"{var} stands among the {role}s and is a {var.role}")
+            _require(
+                per_step is None or var.per_step == per_step,
+                f"the {role} {var} {'varies' if var.per_step else 'does not vary'} over time",
+            )
+            _require(var.dtype == "real" or role == "residual", f"the {role} {var} is a condition")
+            _require(all(n >= 0 for n in var.shape), f"{var} has a negative length")
+            _require(var.name not in known, f"{var.name} is defined twice")
+            known[var.name] = var
     for constant in graph.constants:
         right = len(constant.data) == n_elements(constant.var.shape)
         _require(right, f"constant {constant.var} has {len(constant.data)} numbers")
@@ -37,14 +45,46 @@ def verify(graph: Graph) -> Graph:
         )
         dtype = row.dtype(*map(dtype_of, equation.args))
         _require(dtype == equation.out.dtype, f"the result is {dtype} in: {equation}")
+        _require(
+            equation.out.role == "value", f"{equation.out} is computed and a {equation.out.role}"
+        )
         _require(equation.out.name not in known, f"{equation.out.name} is defined twice")
         known[equation.out.name] = equation.out
     _require(len(graph.next_states) == len(graph.states), "states and next states differ in number")
     for var in graph.results:
         _require(known.get(var.name) == var, f"the result {var} is not defined")
     for state, after in zip(graph.states, graph.next_states, strict=True):
-        _require(state.shape == after.shape, f"the state {state} is followed by {after}")
+        fits = state.shape == after.shape and after.dtype == "real"
+        _require(fits, f"the state {state} is followed by {after}")
+    names = [o.name for o in graph.outputs]
+    _require(len(set(names)) == len(names), f"two outputs have one name, in: {', '.join(names)}")
     return graph
+
+
+def verify_step(graph: Graph) -> Graph:
+    """``graph`` itself; ``ValueError`` where it is not well formed, or not the step of a cell."""
+    verify(graph)
+    _require(len(graph.inputs) == 1, f"a step has one input, not {len(graph.inputs)}")
+    _require(bool(graph.states), "a step has at least one state")
+    _require(not graph.residuals, "a step reads no residuals")
+    _require(bool(graph.outputs) and graph.outputs[0].name == "y", "a step's first output is y")
+    vectors = (*graph.inputs, *graph.states, graph.outputs[0].var)
+    for var in vectors:
+        _require(len(var.shape) == 1, f"{var} is no vector")
+    _require(graph.outputs[0].var.dtype == "real", "a step's output is no condition")
+    return graph
+
+
+def _kinds(graph: Graph) -> tuple[tuple[Role, bool | None, tuple[Var, ...]], ...]:
+    """Each role with whether its variables vary over time, and the variables that have it."""
+    constants = tuple(c.var for c in graph.constants)
+    return (
+        ("input", True, graph.inputs),
+        ("state", True, graph.states),
+        ("parameter", False, graph.parameters),
+        ("constant", False, constants),
+        ("residual", None, graph.residuals),
+    )
 
 
 def _require(condition: bool, sentence: str) -> None:
