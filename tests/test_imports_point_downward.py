@@ -19,7 +19,7 @@ SOURCE = Path(__file__).parent.parent / "src" / PACKAGE
 # From the bottom up. A module imports from its own layer and from those below it.
 CORE = """
     sizes ir ops verify serialize locations builder proxy functions returned trace interpret latex
-    cell naive passes lower backends recurrence
+    specs cell naive passes lower backends recurrence pickling
 """
 LAYERS = (
     {"errors"},

@@ -28,48 +28,16 @@ from unrolled.interpret import interpreted
 from unrolled.ir import Graph
 from unrolled.latex import latex
 from unrolled.locations import signature_location
+from unrolled.pickling import reduced
+from unrolled.specs import UNIFORM as UNIFORM
+from unrolled.specs import Init as Init
+from unrolled.specs import ParamSpec as ParamSpec
+from unrolled.specs import StateSpec as StateSpec
+from unrolled.specs import param as param
+from unrolled.specs import state as state
 from unrolled.trace import trace
 
-Init = float | str | Callable[[Tensor], Any]
 StepFunction = Callable[..., Any]
-
-UNIFORM = "uniform"
-"""The default initialisation: uniform in ±1/√H, as ``torch.nn.LSTM`` and its like have it."""
-
-
-@dataclass(frozen=True)
-class ParamSpec:
-    """A parameter: its shape over named sizes, and how it starts.
-
-    ``init`` is ``"uniform"`` (±1/√H), a number, or a function that fills a tensor in place, such
-    as those of ``torch.nn.init``.
-    """
-
-    name: str
-    shape: tuple[str | int, ...]
-    init: Init = UNIFORM
-
-
-@dataclass(frozen=True)
-class StateSpec:
-    """A state: a vector whose length is a size expression."""
-
-    name: str
-    size: str | int = "H"
-
-
-def param(*shape: str | int, init: Init = UNIFORM) -> Any:
-    """Declare a parameter as the default of a keyword-only argument: ``W=param("3*H", "D")``.
-
-    ``shape`` is given over named sizes (``D`` input, ``H`` hidden, others by whoever builds the
-    layer); no shape at all is a scalar.
-    """
-    return ParamSpec("", shape, init)
-
-
-def state(size: str | int) -> Any:
-    """Declare a state of another length than ``H``: ``h=state("P")``."""
-    return StateSpec("", size)
 
 
 @dataclass(frozen=True, eq=False)
@@ -108,6 +76,14 @@ class Cell:
                 for name, spec in self.held.items()
             }
         return self.function(*args, **parameters, **held, **self.options)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Cell:
+        """Itself: a cell never changes, and is compiled once for its identity."""
+        return self
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """By reference, so a pickle holds no code."""
+        return reduced(self)
 
     def __repr__(self) -> str:
         states = ", ".join(f"{s.name}[{s.size}]" for s in self.states)
@@ -214,12 +190,15 @@ class Cell:
     def from_graphs(graphs: Iterable[Graph]) -> Cell:
         """A cell of equations that were saved, one Graph for each set of sizes.
 
-        No code of the one who saved it is run.  ``ValueError`` where there is no graph.
+        No code of the one who saved it is run.  ``ValueError`` where there is no graph, or where
+        they are of different cells.
         """
         held = tuple(graphs)
         if not held:
             raise ValueError("a cell needs at least one graph")
         first = held[0]
+        if any(g.signature != first.signature for g in held):
+            raise ValueError(f"the graphs of {first.name} are of different cells")
         return Cell(
             name=first.name,
             function=interpreted(held),

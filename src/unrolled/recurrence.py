@@ -68,7 +68,7 @@ def recurrence(
     )
     if grad and not wrt and any(s.requires_grad for s in states):
         wrt = tuple(s.name for s in cell.states)
-    compiled = compile_step(cell, sizes, x.dtype, ("y",), wrt, backend)
+    compiled = compile_step(cell, sizes, x.dtype, ("y",), wrt, backend, x.device.type)
     if not wrt:
         run = compiled.kernel.forward(x, states, dict(params), keep=False)
         return run.outputs["y"], run.states
@@ -100,10 +100,11 @@ def compile_step(
     outputs: tuple[str, ...],
     wrt: tuple[str, ...],
     backend: str,
+    device: str = "cpu",
 ) -> Compiled:
     """Trace, lower and compile a cell's step, once for each set of sizes, dtype and derivatives."""
     plan = lower(traced(cell, sizes, dtype), outputs, wrt)
-    chosen = select(plan, backend)
+    chosen = select(plan, backend, device)
     return Compiled(plan, chosen.name, chosen.compile(plan))
 
 
@@ -185,16 +186,22 @@ def _check(
             raise ValueError(
                 f"{name} is on {tensor.device} and x on {x.device}: move one to the other"
             )
-    shapes = {n: tuple(p.shape) for n, p in params.items()}
-    found = cell.infer_sizes(x.shape[-1], [s.shape[-1] if s.ndim else 0 for s in states], shapes)
-    for name in cell.size_names():
-        if name not in found:
-            raise ValueError(
-                f"cell {cell.name}: the size {name} does not follow from the shapes of x, "
-                f"{state_names} and {names}: one of them does not fit its declaration"
-            )
-    others = {name: n for name, n in found.items() if name not in ("D", "H")}
-    given = cell.resolve_sizes(x.shape[-1], found.get("H", 0), **others)
+    shapes = tuple((n, tuple(params[n].shape)) for n in cell.parameters)
+    return _sizes(cell, tuple(x.shape[1:]), tuple(tuple(s.shape) for s in states), shapes)
+
+
+@lru_cache(maxsize=4096)
+def _sizes(
+    cell: Cell,
+    x: tuple[int, ...],
+    states: tuple[tuple[int, ...], ...],
+    params: tuple[tuple[str, tuple[int, ...]], ...],
+) -> tuple[tuple[str, int], ...]:
+    """The named sizes that these shapes ([B, D] for ``x``) imply, once for each set of shapes."""
+    shapes = dict(params)
+    found = cell.infer_sizes(x[1], [s[-1] if s else 0 for s in states], shapes)
+    others = {k: v for k, v in found.items() if k not in ("D", "H")}
+    given = cell.resolve_sizes(x[1], found.get("H", 0), **others)
     expected = cell.parameter_shapes(given)
     for name, shape in shapes.items():
         if shape != expected[name]:
@@ -203,10 +210,10 @@ def _check(
                 f"parameter {name} is [{declared}] = {[int(n) for n in expected[name]]} at "
                 f"{', '.join(f'{k}={v}' for k, v in given.items())}, got {list(shape)}"
             )
-    for spec, size, tensor in zip(cell.states, cell.state_sizes(given), states, strict=True):
-        if tuple(tensor.shape) != (x.shape[1], size):
+    for spec, size, shape in zip(cell.states, cell.state_sizes(given), states, strict=True):
+        if shape != (x[0], size):
             raise ValueError(
-                f"state {spec.name} must be [B, {spec.size}] = {[x.shape[1], int(size)]}, "
-                f"got {list(tensor.shape)}"
+                f"state {spec.name} must be [B, {spec.size}] = {[x[0], int(size)]}, "
+                f"got {list(shape)}"
             )
     return tuple(given.items())

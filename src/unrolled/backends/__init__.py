@@ -1,14 +1,14 @@
 """Backends: what turns a Plan into a Kernel.
 
-A backend has a ``name``, ``supports(plan)``, which gives the reason where it can't serve a plan, and
-``compile(plan)``.  ``select`` is the only place that chooses among them.
+A backend has a ``name``, ``supports(plan, device)``, which gives the reason where it can't serve a
+plan, and ``compile(plan)``.  ``select`` is the only place that chooses among them.
 """
 
 from __future__ import annotations
 
 from typing import Protocol
 
-from unrolled.backends import reference
+from unrolled.backends import cpu, reference
 from unrolled.backends.protocol import Kernel
 from unrolled.errors import UnsupportedByBackend
 from unrolled.lower import Plan
@@ -19,8 +19,8 @@ class Backend(Protocol):
 
     name: str
 
-    def supports(self, plan: Plan) -> str | None:
-        """Why this plan can't be served, or ``None``."""
+    def supports(self, plan: Plan, device: str) -> str | None:
+        """Why this plan can't be served on this type of device, or ``None``."""
         ...
 
     def compile(self, plan: Plan) -> Kernel:
@@ -28,21 +28,21 @@ class Backend(Protocol):
         ...
 
 
-BACKENDS: dict[str, Backend] = {"reference": reference.Reference()}
+BACKENDS: dict[str, Backend] = {"cpu": cpu.Cpu(), "reference": reference.Reference()}
 """By name, the preferred first."""
 
 
-def select(plan: Plan, name: str = "auto") -> Backend:
-    """The backend of that name, or the first that serves the plan.
+def select(plan: Plan, name: str = "auto", device: str = "cpu") -> Backend:
+    """The backend of that name, or the first that serves the plan on this type of device.
 
     :class:`UnsupportedByBackend` with the reason where a named one can't; ``ValueError`` for a
     name that is none.
     """
     if name == "auto":
-        return next(b for b in BACKENDS.values() if b.supports(plan) is None)
+        return next(b for b in BACKENDS.values() if b.supports(plan, device) is None)
     if name not in BACKENDS:
         raise ValueError(f"backend {name!r}: expected auto or one of {', '.join(BACKENDS)}")
-    reason = BACKENDS[name].supports(plan)
+    reason = BACKENDS[name].supports(plan, device)
     if reason is not None:
         raise UnsupportedByBackend(f"backend {name!r} can't run this plan: {reason}")
     return BACKENDS[name]

@@ -26,8 +26,8 @@ class Reference:
 
     name = "reference"
 
-    def supports(self, plan: Plan) -> str | None:
-        """Every plan is served."""
+    def supports(self, plan: Plan, device: str) -> str | None:
+        """Every plan is served, on every device."""
         return None
 
     def compile(self, plan: Plan) -> Kernel:

@@ -111,7 +111,10 @@ class _DropIn(nn.RNNBase):
     def explain(self) -> str:
         """Which kernel or backend runs each layer and why; for a backend, its plan too."""
         if self.backend not in ("auto", stock.NAME):
-            return explain(self.cell, self._layer_sizes(), self._weight().dtype, self.backend)
+            weight = self._weight()
+            return explain(
+                self.cell, self._layer_sizes(), weight.dtype, self.backend, weight.device.type
+            )
         return stock.explain(self.mode, self.proj_size, self._weight(), self.backend)
 
     def extra_repr(self) -> str:

@@ -19,24 +19,26 @@ def graphs(cell: Cell, layers: Sequence[Sizes], dtype: torch.dtype) -> list[Grap
     return [traced(cell, sizes, dtype) for sizes in _distinct(layers)]
 
 
-def explain(cell: Cell, layers: Sequence[Sizes], dtype: torch.dtype, backend: str) -> str:
+def explain(
+    cell: Cell, layers: Sequence[Sizes], dtype: torch.dtype, backend: str, device: str
+) -> str:
     """For each layer its backend, the reason, and the plan of training it."""
     wrt = (cell.input, *cell.parameters)
     plans: dict[str, list[str]] = {}
     for sizes, numbers in _distinct(layers).items():
-        compiled = compile_step(cell, sizes, dtype, ("y",), wrt, backend)
+        compiled = compile_step(cell, sizes, dtype, ("y",), wrt, backend, device)
         given = ", ".join(f"{name}={int(value)}" for name, value in sizes)
         plans.setdefault(str(compiled.plan), []).append(
             f"layer{'s' * (len(numbers) > 1)} {', '.join(map(str, numbers))} ({given}): "
-            f"backend {compiled.backend!r}, {_reason(compiled, backend)}"
+            f"backend {compiled.backend!r}, {_reason(compiled, backend, device)}"
         )
     return "\n\n".join("\n".join([*heads, "", plan]) for plan, heads in plans.items())
 
 
-def _reason(compiled: Compiled, asked: str) -> str:
+def _reason(compiled: Compiled, asked: str, device: str) -> str:
     if asked != "auto":
         return "which was asked for"
-    refused = {name: b.supports(compiled.plan) for name, b in BACKENDS.items()}
+    refused = {name: b.supports(compiled.plan, device) for name, b in BACKENDS.items()}
     reasons = [f"{name!r} can't: {why}" for name, why in refused.items() if why is not None]
     return "; ".join(["the first of those that can run this plan", *reasons])
 

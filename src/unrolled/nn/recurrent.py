@@ -145,7 +145,8 @@ class Recurrent(nn.Module):
 
     def explain(self) -> str:
         """For each layer: which backend runs it, why, and the plan of training it."""
-        return explain(self.cell, self.layer_sizes, self._dtype(), self.backend)
+        device = next((p.device.type for p in self.parameters()), "cpu")
+        return explain(self.cell, self.layer_sizes, self._dtype(), self.backend, device)
 
     def extra_repr(self) -> str:
         """The arguments that are not at their defaults."""

@@ -1,0 +1,45 @@
+"""How a cell is pickled: by the place of its function, as Python pickles functions.
+
+The decorated function's name holds the cell, so the function itself can't be found by its name.
+"""
+
+from __future__ import annotations
+
+import pickle
+import sys
+from functools import reduce
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from unrolled.cell import Cell
+
+
+def reduced(cell: Cell) -> tuple[Any, ...]:
+    """What ``Cell.__reduce__`` gives; ``PicklingError`` for a cell that no module holds."""
+    if cell.graphs:
+        return type(cell).from_graphs, (cell.graphs,)
+    module, name = cell.function.__module__, cell.function.__qualname__
+    try:
+        origin = find(module, name)
+    except (AttributeError, ImportError, KeyError):
+        origin = None
+    if getattr(origin, "function", None) is not cell.function:
+        raise pickle.PicklingError(
+            f"cell {cell.name} can't be pickled, as {module}.{name} does not lead to it: define it "
+            "at the top of a module, or save its equations and load them by Cell.from_graphs"
+        )
+    changed = {k: v for k, v in cell.options.items() if origin.options[k] is not v}
+    held = {k: spec.init for k, spec in cell.held.items()}
+    return restored, (module, name, {**changed, **held})
+
+
+def find(module: str, name: str) -> Any:
+    """The object of this qualified name."""
+    __import__(module)
+    return reduce(getattr, name.split("."), sys.modules[module])
+
+
+def restored(module: str, name: str, bound: dict[str, Any]) -> Cell:
+    """The cell of this name, with what had been bound."""
+    cell = find(module, name)
+    return cell.bind(**bound) if bound else cell
