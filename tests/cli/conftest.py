@@ -18,7 +18,8 @@ def unrolled(capsys: pytest.CaptureFixture[str]) -> Command:
             status = main([str(word) for word in words])
         except SystemExit as stopped:
             status = int(stopped.code or 0)
-        return Outcome(status, *capsys.readouterr())
+        wrote = capsys.readouterr()
+        return Outcome(status, wrote.out, wrote.err)
 
     return command
 

@@ -23,7 +23,7 @@ def run(arguments: list[str]) -> int:
         "unrolled info runs/lm",
     )
     options.add_argument("model", type=str, metavar="MODEL", help="the model's directory")
-    path = Path(options.parse_args(arguments).model)
+    path = Path(options.read(arguments)["model"])
     model = LanguageModel.from_pretrained(path)
     sections = {
         "language model": _sizes(model, path),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import difflib
 import re
 import typing
 from collections.abc import Mapping, Sequence
@@ -18,6 +19,9 @@ T = TypeVar("T")
 # What the help shows in place of a value.
 _METAVARS: dict[Any, str] = {int: "N", float: "X", int | None: "N", float | None: "X"}
 _WRONG_TYPE = re.compile(r'Parser key "(?P<name>\w+)".*?(?:Got|Given) value: (?P<value>.*)')
+_UNKNOWN = re.compile(
+    r"unrecognized arguments: (?P<flag>-\S+)|Option '(?P<key>\w+)' is not accepted"
+)
 
 
 class _HelpFormatter(DefaultHelpFormatter):
@@ -38,6 +42,42 @@ class Options(ArgumentParser):
             print_config="--print-config",
         )
         self._hints: dict[str, Any] = {}
+        self._switches = {"-h", "--help", "--print-config"}
+
+    def read(self, words: Sequence[str]) -> dict[str, Any]:
+        """All options: what ``words`` say, before what their ``--config`` says, before defaults.
+
+        Raises:
+            UserError: where ``words`` or the file say what can't be.
+        """
+        return vars(self.parse_args(self._ordered(words)))
+
+    def given(self, words: Sequence[str]) -> dict[str, Any]:
+        """The options that ``words`` or their ``--config`` spell out."""
+        return vars(self.parse_args(self._ordered(words), defaults=False))
+
+    def _ordered(self, words: Sequence[str]) -> list[str]:
+        """The same with the file first and what is no option last.
+
+        The parser lets the later word win, be it in the file, and takes the words that are no
+        option in one place only.
+        """
+        files: list[str] = []
+        positional: list[str] = []
+        others: list[str] = []
+        rest = list(words)
+        while rest:
+            word = rest.pop(0)
+            if word == "--":
+                positional += rest
+                break
+            if word == "-" or not word.startswith("-"):
+                positional.append(word)
+                continue
+            alone = "=" in word or word in self._switches or not rest
+            group = files if word.partition("=")[0] == "--config" else others
+            group += [word] if alone else [word, rest.pop(0)]
+        return [*files, *others, "--", *positional] if positional else [*files, *others]
 
     def add_fields(self, kind: type[Any], prefix: str = "") -> None:
         """A group with an option for each field of a dataclass; its docstring has the words.
@@ -58,6 +98,7 @@ class Options(ArgumentParser):
             self._hints[name] = hint
             if hint is bool:
                 action = ActionYesNo(yes_prefix="", no_prefix="no-")
+                self._switches |= {_flag(name), _flag("no_" + name)}
                 group.add_argument(_flag(name), action=action, default=default, help=text)
             else:
                 metavar = _METAVARS.get(hint)
@@ -71,6 +112,13 @@ class Options(ArgumentParser):
         if wrong and wrong["name"] in self._hints:
             expected = _type_words(self._hints[wrong["name"]])
             line = f"{_flag(wrong['name'])} takes {expected}, not {wrong['value']}"
+        unknown = _UNKNOWN.search(line)
+        if unknown:
+            asked = unknown["flag"] or unknown["key"]
+            known = list(map(_flag, self._hints)) if unknown["flag"] else list(self._hints)
+            close = difflib.get_close_matches(asked, known, 1)
+            advice = f": did you mean {close[0]}?" if close else ""
+            line = f"there is no option {asked}{advice}"
         raise UserError(f"{line}; see {self.prog} --help") from ex
 
 

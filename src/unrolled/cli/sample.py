@@ -44,7 +44,7 @@ def run(arguments: list[str]) -> int:
     )
     options.add_argument("model", type=str, metavar="MODEL", help="the model's directory")
     options.add_fields(TextConfig)
-    values = vars(options.parse_args(arguments))
+    values = options.read(arguments)
     text = pick(TextConfig, values)
     model = LanguageModel.from_pretrained(values["model"], find_device(text.device))
     pieces = model.generate(

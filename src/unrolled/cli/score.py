@@ -44,7 +44,7 @@ def run(arguments: list[str]) -> int:
         "files", nargs="+", type=str, metavar="FILE", help='files, gzip too; "-" is standard input'
     )
     options.add_fields(ScoreConfig)
-    values = vars(options.parse_args(arguments))
+    values = options.read(arguments)
     config = pick(ScoreConfig, values)
     model = LanguageModel.from_pretrained(values["model"], find_device(config.device))
     for source in find(values["files"]):

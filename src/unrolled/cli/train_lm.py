@@ -40,12 +40,12 @@ _STATUS = {"Ctrl-C": 130, "SIGTERM": 143}
 def run(arguments: list[str]) -> int:
     """Trains, and gives the exit status."""
     options = train_settings.options()
-    values = vars(options.parse_args(arguments))
+    values: dict[str, Any] = {"corpus": [], **options.read(arguments)}
     directory = RunDirectory(values["output"])
     directory.refuse_to_overwrite(overwrite=values["overwrite"], resume=values["resume"])
     begun = directory.read_settings() if values["resume"] and directory.holds_run() else None
     if begun is not None:
-        given = vars(options.parse_args(arguments, defaults=False))
+        given = options.given(arguments)
         values, notes = train_settings.as_begun(values, begun["options"], given)
         for note in notes:
             _note(note)

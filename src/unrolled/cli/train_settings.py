@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from argparse import SUPPRESS
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any
@@ -76,7 +77,15 @@ def options() -> Options:
         _DESCRIPTION,
         "unrolled train lm book.txt --hidden-size 512 --epochs 20 --output runs/book",
     )
-    parser.add_argument("corpus", nargs="*", type=str, metavar="CORPUS", help="what to learn from")
+    parser.add_argument(
+        "corpus",
+        nargs="*",
+        type=str,
+        # Where there is no word for it, what the configuration says holds.
+        default=SUPPRESS,
+        metavar="CORPUS",
+        help="what to learn from",
+    )
     parser.add_argument("--config", action="config", help="a YAML file with any of these options")
     parser.add_fields(OutputConfig)
     parser.add_fields(CorpusConfig)
@@ -110,11 +119,7 @@ def as_begun(
             "the run's settings are damaged, or of another version of Unrolled: start again with "
             "--overwrite"
         )
-    changed = {
-        name: value
-        for name, value in kept(given).items()
-        if value != begun[name] and (name != "corpus" or value)
-    }
+    changed = {name: value for name, value in kept(given).items() if value != begun[name]}
     for name in _FIXED & changed.keys():
         raise TrainingError(
             f"the run was begun with {name} {begun[name]!r}, not {changed[name]!r}: leave that "
