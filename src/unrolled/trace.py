@@ -27,7 +27,8 @@ from unrolled.proxy import Proxy
 from unrolled.returned import unpack
 
 if TYPE_CHECKING:
-    from unrolled.cell import Cell, ParamSpec
+    from unrolled.cell import Cell
+    from unrolled.specs import ParamSpec
 
 RANDOM = {
     "rand", "randn", "randint", "rand_like", "randn_like", "randint_like", "randperm", "normal",

@@ -1,0 +1,48 @@
+"""What a step's signature declares: its parameters and its states."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from torch import Tensor
+
+Init = float | str | Callable[[Tensor], Any]
+UNIFORM = "uniform"
+"""The default initialisation: uniform in ±1/√H, as ``torch.nn.LSTM`` and its like have it."""
+
+
+@dataclass(frozen=True)
+class ParamSpec:
+    """A parameter: its shape over named sizes, and how it starts.
+
+    ``init`` is ``"uniform"`` (±1/√H), a number, or a function that fills a tensor in place, such
+    as those of ``torch.nn.init``.
+    """
+
+    name: str
+    shape: tuple[str | int, ...]
+    init: Init = UNIFORM
+
+
+@dataclass(frozen=True)
+class StateSpec:
+    """A state: a vector whose length is a size expression."""
+
+    name: str
+    size: str | int = "H"
+
+
+def param(*shape: str | int, init: Init = UNIFORM) -> Any:
+    """Declare a parameter as the default of a keyword-only argument: ``W=param("3*H", "D")``.
+
+    ``shape`` is given over named sizes (``D`` input, ``H`` hidden, others by whoever builds the
+    layer); no shape at all is a scalar.
+    """
+    return ParamSpec("", shape, init)
+
+
+def state(size: str | int) -> Any:
+    """Declare a state of another length than ``H``: ``h=state("P")``."""
+    return StateSpec("", size)
