@@ -59,20 +59,20 @@ def _refused(symbol: str) -> Callable[[Any, Any], Any]:
 class Proxy:
     """A value of the step being traced: one example at one time step."""
 
-    __slots__ = ("builder", "dtype", "real_dtype", "var")
+    __slots__ = ("builder", "dtype", "real_dtype", "value")
     __hash__ = object.__hash__
 
     def __init__(self, builder: Builder, var: Var, dtype: torch.dtype = torch.float32) -> None:
         self.builder = builder
-        self.var = var
+        self.value = var
         self.dtype = torch.bool if var.dtype == "bool" else dtype
         # The floating type of the trace, also of a proxy of a comparison's result.
         self.real_dtype = dtype
 
     def emit(self, op: str, *others: Any, **attributes: Any) -> Proxy:
         """Append an equation of the op table with this proxy as first operand."""
-        args = [o.var if isinstance(o, Proxy) else float(o) for o in others]
-        var = self.builder.emit(op, self.var, *args, **attributes)
+        args = [o.value if isinstance(o, Proxy) else float(o) for o in others]
+        var = self.builder.emit(op, self.value, *args, **attributes)
         return Proxy(self.builder, var, self.real_dtype)
 
     def fail(self, problem: str, hint: str = "") -> NoReturn:
@@ -117,15 +117,15 @@ class Proxy:
 
     @property
     def shape(self) -> Shape:
-        return self.var.shape
+        return self.value.shape
 
     @property
     def ndim(self) -> int:
-        return len(self.var.shape)
+        return len(self.value.shape)
 
     @property
     def per_step(self) -> bool:
-        return self.var.per_step
+        return self.value.per_step
 
     @property
     def device(self) -> torch.device:
@@ -153,14 +153,14 @@ class Proxy:
 
     def __len__(self) -> int:
         if not self.shape:
-            self.fail(f"len() of the scalar {self.var}")
+            self.fail(f"len() of the scalar {self.value}")
         return self.shape[0]
 
     def __iter__(self) -> Iterator[Any]:
         return iter([self[k] for k in range(len(self))])
 
     def __repr__(self) -> str:
-        return f"<traced {self.var}>"
+        return f"<traced {self.value}>"
 
     # -- where torch and Python hand over
 
@@ -178,7 +178,7 @@ class Proxy:
         if len(inputs) == 2 and isinstance(first, Real) and name in FUNCTIONS:
             return call(self, name, (float(first), self), {})
         self.fail(
-            f"numpy's {ufunc.__name__} needs the numbers of {self.var}, which are not known when "
+            f"numpy's {ufunc.__name__} needs the numbers of {self.value}, which are not known when "
             "the cell is compiled",
             "use torch's function of that name, and torch.as_tensor(array) for an array",
         )
@@ -192,10 +192,10 @@ class Proxy:
         if callable(getattr(torch.Tensor, name, None)):
             return lambda *args, **kwargs: call(self, name, (self, *args), kwargs)
         if hasattr(torch.Tensor, name):
-            problem = f".{name} of {self.var} is not known when the cell is compiled"
+            problem = f".{name} of {self.value} is not known when the cell is compiled"
             hint = "a step knows the shape, ndim, dtype and device of a value"
         else:
-            problem, hint = f"a tensor has no .{name}, nor has {self.var}", _close(name)
+            problem, hint = f"a tensor has no .{name}, nor has {self.value}", _close(name)
         raise UnknownAttribute(problem, hint, self.builder.locate())
 
     def __getitem__(self, index: Any) -> Any:
@@ -206,7 +206,7 @@ class Proxy:
 
     def __bool__(self) -> bool:
         self.fail(
-            f"a branch on the traced value {self.var}: its number is not known when the cell is "
+            f"a branch on the traced value {self.value}: its number is not known when the cell is "
             "compiled",
             "choose per element with torch.where(condition, a, b); "
             "an `if` on a static option is fine",
@@ -268,14 +268,14 @@ def _close(name: str) -> str:
 
 def _number(proxy: Proxy, what: str) -> NoReturn:
     proxy.fail(
-        f"{what} needs the number of {proxy.var}, which is not known when the cell is compiled",
+        f"{what} needs the number of {proxy.value}, which is not known when the cell is compiled",
         "keep it a tensor: arithmetic, comparisons and torch.where work on traced values",
     )
 
 
 def _in_place(proxy: Proxy, what: str) -> NoReturn:
     proxy.fail(
-        f"{what} {proxy.var} writes in place: a step computes new values from old ones",
+        f"{what} {proxy.value} writes in place: a step computes new values from old ones",
         "make a new value, as in h = h + x; put vectors together with torch.cat or torch.stack",
     )
 

@@ -132,7 +132,7 @@ def _graph(
                 f"{what} is of type {type(value).__name__}, expected a traced value",
                 "compute what is returned from the input, the states and the parameters",
             )
-        return value.var
+        return value.value
 
     next_states: list[Var] = []
     for state, value in zip(states, new, strict=True):
@@ -221,7 +221,7 @@ class _Tracer:
     def _read_names(self, frame: FrameType) -> None:
         for name, value in frame.f_locals.items():
             if isinstance(value, Proxy) and name.isidentifier() and name != "_":
-                provisional = value.var.name
+                provisional = value.value.name
                 if provisional not in self._ignored:
                     self._names.setdefault(provisional, name)
 

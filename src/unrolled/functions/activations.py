@@ -45,9 +45,9 @@ def where(condition: Any, input: Any, other: Any) -> Proxy:
     if _is_condition(input) and not _is_condition(condition):
         condition, input = input, condition  # the method: a.where(condition, b)
     c, a, b = align(anchor, condition, input, other, what="where")
-    if not isinstance(c, Proxy) or c.var.dtype != "bool":
+    if not isinstance(c, Proxy) or c.value.dtype != "bool":
         anchor.fail(
-            f"where needs a condition, got {c.var if isinstance(c, Proxy) else c}",
+            f"where needs a condition, got {c.value if isinstance(c, Proxy) else c}",
             "compare first, as in torch.where(x > 0, a, b)",
         )
     return c.emit("where", real(a), real(b))
@@ -71,7 +71,7 @@ def leaky_relu(input: Any, negative_slope: float = 0.01) -> Any:
 @register("elu")
 def elu(input: Any, alpha: float = 1.0) -> Any:
     """The identity above 0, alpha (e^x - 1) below (Clevert et al. 2016)."""
-    below = binary("minimum", where(input > 0, 0.0, input), 0.0)
+    below = where(input > 0, 0.0, input)
     return where(input > 0, input, alpha * unary("expm1")(below))
 
 
@@ -96,7 +96,7 @@ def softplus(input: Any, beta: float = 1.0, threshold: float = 20.0) -> Any:
     return where(scaled > threshold, input, unary("log1p")(unary("exp")(safe)) / beta)
 
 
-@register("logsigmoid", "log_sigmoid")
+@register("log_sigmoid")
 def logsigmoid(input: Any) -> Any:
     """The logarithm of σ(x), without overflow."""
     magnitude = unary("abs")(input)
@@ -145,7 +145,9 @@ def hardsigmoid(input: Any) -> Any:
 @register("hardswish")
 def hardswish(input: Any) -> Any:
     """``x · hardsigmoid(x)`` (Howard et al. 2019)."""
-    return where(input <= -3, 0.0, where(input >= 3, input, input * (input / 6 + 0.5)))
+    middle = _within(input, -3.0, 3.0)  # finite, so that the branch not taken is
+    within = middle * (middle / 6 + 0.5)
+    return where(input <= -3, 0.0, where(input >= 3, input, within))
 
 
 @register("softsign")

@@ -34,7 +34,7 @@ def binary(op: str, input: Any, other: Any) -> Any:
         return a.emit(op, b)
     if op in _SWAPPED:
         return b.emit(_SWAPPED[op], a)
-    var = anchor.builder.emit(op, a, b.var)
+    var = anchor.builder.emit(op, a, b.value)
     return Proxy(anchor.builder, var, anchor.real_dtype)
 
 
@@ -175,7 +175,7 @@ def _choose(comparison: str, input: Any, other: Any) -> Any:
 
 
 def _truth(value: Any) -> Any:
-    if isinstance(value, Proxy) and value.var.dtype != "bool":
+    if isinstance(value, Proxy) and value.value.dtype != "bool":
         return value.emit("ne", 0.0)
     return value
 
@@ -205,7 +205,7 @@ def logical_not(input: Any) -> Any:
     return as_proxy(_truth(input)).emit("logical_not")
 
 
-@register("clone", "contiguous", "alias")
+@register("clone", "contiguous")
 def identity(input: Any, memory_format: Any = None) -> Any:
     """The value itself: nothing in a step writes to it."""
     return input
@@ -240,7 +240,7 @@ def convert(input: Any, *target: Any, **named: Any) -> Any:
         return _truth(x)
     if any(not t.is_floating_point or x.dtype not in (t, torch.bool) for t in types):
         x.fail(
-            f"a conversion of {x.var} to {types[0]}: the step runs in {x.real_dtype}",
+            f"a conversion of {x.value} to {types[0]}: the step runs in {x.real_dtype}",
             "leave it out: the whole step runs in the type of its input",
         )
     return real(x) if types else x

@@ -75,5 +75,5 @@ def rms_norm(
 def _normalized(x: Proxy, shape: Any) -> list[int]:
     wanted = tuple(shape) if isinstance(shape, (tuple, list)) else (shape,)  # type: ignore[arg-type]
     if not wanted or tuple(x.shape[-len(wanted) :]) != wanted:
-        x.fail(f"normalized_shape {wanted} does not end the shape of {x.var}")
+        x.fail(f"normalized_shape {wanted} does not end the shape of {x.value}")
     return list(range(-len(wanted), 0))

@@ -60,7 +60,7 @@ def capture(value: Tensor, other: Proxy) -> Any:
 
 def real(value: Any) -> Any:
     """A comparison's result as 0 and 1; anything else unchanged."""
-    if isinstance(value, Proxy) and value.var.dtype == "bool":
+    if isinstance(value, Proxy) and value.value.dtype == "bool":
         return value.emit("where", 1.0, 0.0)
     return value
 
@@ -68,7 +68,7 @@ def real(value: Any) -> Any:
 def axis_of(x: Proxy, dim: Any) -> int:
     """``dim`` counted from the end."""
     if not isinstance(dim, int) or isinstance(dim, bool) or not -x.ndim <= dim < x.ndim:
-        x.fail(f"dimension {dim!r} of {x.var}, which has {x.ndim} dimension(s)")
+        x.fail(f"dimension {dim!r} of {x.value}, which has {x.ndim} dimension(s)")
     return dim - x.ndim if dim >= 0 else dim
 
 
@@ -100,7 +100,7 @@ def _to_shape(proxy: Proxy, shape: Shape) -> Proxy:
 
 
 def _misfit(anchor: Proxy, what: str, operands: list[Any]) -> NoReturn:
-    listing = " and ".join(str(o.var) for o in operands if isinstance(o, Proxy))
+    listing = " and ".join(str(o.value) for o in operands if isinstance(o, Proxy))
     anchor.fail(
         f"{what} of {listing}: their shapes don't fit each other",
         "elementwise operands need equal lengths, or length 1; a step sees one example, no batch",

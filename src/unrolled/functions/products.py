@@ -17,10 +17,10 @@ def matmul(input: Any, other: Any) -> Any:
     if not isinstance(a, Proxy) or not isinstance(b, Proxy) or not a.ndim or not b.ndim:
         anchor.fail("a matrix product with a number", "use * to scale")
     if a.ndim > 2 or b.ndim > 2:
-        anchor.fail(f"a product of {a.var} and {b.var}: a cell has matrices and vectors")
+        anchor.fail(f"a product of {a.value} and {b.value}: a cell has matrices and vectors")
     if a.shape[-1] != b.shape[0]:
         anchor.fail(
-            f"the product of {a.var} and {b.var}: {a.shape[-1]} columns meet {b.shape[0]} rows",
+            f"the product of {a.value} and {b.value}: {a.shape[-1]} columns meet {b.shape[0]} rows",
             "W @ x needs W's last size to be x's length; x is one example's vector, without batch",
         )
     if a.ndim == 1 and b.ndim == 1:
@@ -55,7 +55,7 @@ def outer(input: Any, vec2: Any) -> Any:
 
 
 def _listed(value: Any) -> str:
-    return str(value.var) if isinstance(value, Proxy) else str(value)
+    return str(value.value) if isinstance(value, Proxy) else str(value)
 
 
 @register("linear")
@@ -76,7 +76,7 @@ def transpose(input: Any) -> Any:
     """A matrix's transpose; a vector is its own."""
     x = as_proxy(input)
     if x.ndim > 2:
-        x.fail(f"the transpose of {x.var}: only matrices are transposed in a cell")
+        x.fail(f"the transpose of {x.value}: only matrices are transposed in a cell")
     return x if x.ndim < 2 else x.emit("transpose")
 
 
@@ -97,5 +97,5 @@ def permute(input: Any, *dims: Any) -> Any:
     order = sequence(dims)
     axes = [axis_of(x, d) + x.ndim for d in order]
     if sorted(axes) != list(range(x.ndim)):
-        x.fail(f"{x.var} with its dimensions in the order {tuple(order)}", "name each once")
+        x.fail(f"{x.value} with its dimensions in the order {tuple(order)}", "name each once")
     return x if axes == sorted(axes) else transpose(x)

@@ -76,7 +76,7 @@ def var(
     minus = (1 if unbiased else 0) if correction is None else correction
     n = _count(x, dim)
     if n <= minus:
-        x.fail(f"the variance over {n} - {minus} entries of {x.var}", "use correction=0")
+        x.fail(f"the variance over {n} - {minus} entries of {x.value}", "use correction=0")
     centred = x - mean(x, dim, True)
     return sum_(centred * centred, dim, keepdim) / float(n - minus)
 
@@ -105,7 +105,7 @@ def norm(input: Any, p: Any = 2, dim: Any = None, keepdim: bool = False, dtype: 
     return _root(sum_(x * x, dim, keepdim))
 
 
-@register("vector_norm", "linalg_vector_norm")
+@register("linalg_vector_norm")
 def vector_norm(
     x: Any, ord: Any = 2, dim: Any = None, keepdim: bool = False, *, dtype: Any = None
 ) -> Any:

@@ -16,7 +16,7 @@ def _parts(tensors: Any) -> list[Proxy]:
     for part in parts:
         if not isinstance(part, Proxy):
             anchor.fail("cat and stack of a number", "join vectors")
-    all_conditions = all(p.var.dtype == "bool" for p in parts)
+    all_conditions = all(p.value.dtype == "bool" for p in parts)
     return parts if all_conditions else list(map(real, parts))
 
 
@@ -38,7 +38,7 @@ def cat(tensors: Any, dim: int = 0) -> Proxy:
             for a, (p, q) in enumerate(zip(part.shape, first.shape, strict=True))
         )
         if not fits:
-            first.fail(f"cat of {' and '.join(str(p.var) for p in parts)} along dimension {dim}")
+            first.fail(f"cat of {' and '.join(str(p.value) for p in parts)} along dimension {dim}")
     return first if len(parts) == 1 else first.emit("cat", *parts[1:], axis=axis)
 
 
@@ -48,7 +48,7 @@ def stack(tensors: Any, dim: int = 0) -> Proxy:
     parts = _parts(tensors)
     for part in parts:
         if tuple(part.shape) != tuple(parts[0].shape):
-            part.fail(f"stack of {' and '.join(str(p.var) for p in parts)}: their shapes differ")
+            part.fail(f"stack of {' and '.join(str(p.value) for p in parts)}: their shapes differ")
     where = dim if dim >= 0 else dim + parts[0].ndim + 1
     return cat([unsqueeze(p, where) for p in parts], where)
 
@@ -58,7 +58,7 @@ def unsqueeze(input: Any, dim: int) -> Any:
     """A new axis of length 1."""
     x = as_proxy(input)
     if not -x.ndim - 1 <= dim <= x.ndim:
-        x.fail(f"a new dimension at {dim} of {x.var}")
+        x.fail(f"a new dimension at {dim} of {x.value}")
     where = dim if dim >= 0 else dim + x.ndim + 1
     return x.emit("reshape", shape=(*x.shape[:where], as_size(1), *x.shape[where:]))
 
@@ -83,7 +83,7 @@ def reshape(input: Any, *shape: Any) -> Any:
         known = x.numel()
         wanted[wanted.index(-1)] = known if rest == 1 else known // max(rest, 1)
     if n_elements(tuple(wanted)) != n_elements(x.shape) or any(n < 0 for n in wanted):
-        x.fail(f"{x.var} in the shape {tuple(wanted)}: the numbers of elements differ")
+        x.fail(f"{x.value} in the shape {tuple(wanted)}: the numbers of elements differ")
     return x.emit("reshape", shape=tuple(wanted))
 
 
@@ -107,7 +107,7 @@ def expand(input: Any, *shape: Any) -> Any:
     full = tuple(p if n == -1 else n for p, n in zip(padded, wanted, strict=False))
     if len(wanted) < x.ndim or any(p not in (1, n) for p, n in zip(padded, full, strict=True)):
         x.fail(
-            f"{x.var} expanded to {tuple(wanted)}",
+            f"{x.value} expanded to {tuple(wanted)}",
             "only lengths of 1, and new dimensions on the left, can be expanded",
         )
     return x if full == tuple(x.shape) else x.emit("broadcast", shape=full)
@@ -133,7 +133,7 @@ def repeat(input: Any, *sizes: Any) -> Any:
     times = list(sequence(sizes))
     if len(times) != x.ndim or any(int(n) < 1 for n in times):
         x.fail(
-            f"repeat of {x.var} {tuple(times)} times", f"give {x.ndim} number(s), each 1 or more"
+            f"repeat of {x.value} {tuple(times)} times", f"give {x.ndim} number(s), each 1 or more"
         )
     for dim, n in enumerate(times):
         x = cat([x] * int(n), dim)

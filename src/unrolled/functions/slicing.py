@@ -17,7 +17,7 @@ def cut(x: Proxy, axis: int, start: Any, stop: Any, step: int = 1) -> Proxy:
     """``x[start:stop:step]`` along an axis counted from the end."""
     size = as_size(x.shape[axis])
     if step < 1:
-        x.fail(f"a slice of {x.var} with step {step}", "steps are 1 or more")
+        x.fail(f"a slice of {x.value} with step {step}", "steps are 1 or more")
 
     def bound(value: Any, default: Any) -> Any:
         if value is None:
@@ -28,7 +28,7 @@ def cut(x: Proxy, axis: int, start: Any, stop: Any, step: int = 1) -> Proxy:
 
     first, last = bound(start, as_size(0)), bound(stop, size)
     if last <= first:
-        x.fail(f"an empty slice {start}:{stop} of {x.var}")
+        x.fail(f"an empty slice {start}:{stop} of {x.value}")
     return x.emit("slice", axis=axis, start=first, stop=last, step=step)
 
 
@@ -38,11 +38,11 @@ def getitem(x: Proxy, indices: Any) -> Any:
     items = list(indices) if isinstance(indices, tuple) else [indices]  # type: ignore[arg-type]
     given = sum(i is not None and i is not Ellipsis for i in items)
     if given > x.ndim or len(items) - given - sum(i is None for i in items) > 1:
-        x.fail(f"{given} indices for {x.var}, which has {x.ndim} dimension(s)")
+        x.fail(f"{given} indices for {x.value}, which has {x.ndim} dimension(s)")
     positions = [i for i in items if not (i is None or i is Ellipsis or isinstance(i, slice))]
     if len(positions) > 1 and any(map(_is_list, positions)):
         x.fail(
-            f"a list of indices for {x.var} beside another index",
+            f"a list of indices for {x.value} beside another index",
             "torch pairs their entries; index in two steps, as in W[[0, 2]][:, [1, 3]]",
         )
     if not any(i is Ellipsis for i in items):
@@ -70,20 +70,20 @@ def _index(y: Proxy, axis: int, item: Any) -> tuple[Proxy, bool]:
         return cut(y, axis, item.start, item.stop, 1 if item.step is None else int(item.step)), True
     if isinstance(item, Proxy):
         y.fail(
-            f"{y.var} indexed by the traced value {item.var}",
+            f"{y.value} indexed by the traced value {item.value}",
             "indices must be known when the cell is compiled; use torch.where to choose by value",
         )
     if _is_list(item):
         indices = torch.as_tensor(item)
         if indices.ndim != 1 or indices.dtype != torch.int64:
-            y.fail(f"an index list for {y.var} needs integers in one dimension")
+            y.fail(f"an index list for {y.value} needs integers in one dimension")
         return take(y, axis, indices.tolist()), True
     if isinstance(item, bool) or not isinstance(item, SupportsIndex):
-        y.fail(f"{y.var} indexed by {type(item).__name__} {item!r}", "use integers and slices")
+        y.fail(f"{y.value} indexed by {type(item).__name__} {item!r}", "use integers and slices")
     given = item if isinstance(item, int) else index(item)
     position = given + y.shape[axis] if given < 0 else as_size(given)
     if not 0 <= position < y.shape[axis]:
-        y.fail(f"index {item} of {y.var}: it has {y.shape[axis]} entries in that dimension")
+        y.fail(f"index {item} of {y.value}: it has {y.shape[axis]} entries in that dimension")
     return cut(y, axis, position, position + 1), False
 
 
@@ -98,7 +98,7 @@ def take(y: Proxy, axis: int, indices: list[int]) -> Proxy:
     """The entries at fixed positions along an axis, in that order, repeats allowed."""
     size = int(y.shape[axis])
     if any(not -size <= i < size for i in indices) or not indices:
-        y.fail(f"indices {indices} of {y.var}: it has {size} entries in that dimension")
+        y.fail(f"indices {indices} of {y.value}: it has {size} entries in that dimension")
     return y.emit("take", axis=axis, indices=tuple(i % size for i in indices))
 
 
@@ -138,7 +138,7 @@ def narrow(input: Any, dim: int, start: int, length: int) -> Any:
     axis = axis_of(x, dim)
     first = start + x.shape[axis] if start < 0 else start
     if not 0 <= first <= first + length <= x.shape[axis]:
-        x.fail(f"{length} entries from {start} of {x.var} in dimension {dim}")
+        x.fail(f"{length} entries from {start} of {x.value} in dimension {dim}")
     return cut(x, axis, first, first + length)
 
 
@@ -157,7 +157,7 @@ def chunk(input: Any, chunks: int, dim: int = 0) -> tuple[Proxy, ...]:
     axis = axis_of(x, dim)
     size = x.shape[axis]
     if chunks < 1:
-        x.fail(f"{chunks} chunks of {x.var}", "one or more are needed")
+        x.fail(f"{chunks} chunks of {x.value}", "one or more are needed")
     exact = int(size) % chunks == 0
     return split(x, size // chunks if exact else -(-int(size) // chunks), dim)
 
@@ -171,7 +171,7 @@ def split(input: Any, split_size_or_sections: Any, dim: int = 0) -> tuple[Proxy,
     if isinstance(split_size_or_sections, int):
         length = split_size_or_sections
         if length < 1:
-            x.fail(f"parts of length {length} of {x.var}")
+            x.fail(f"parts of length {length} of {x.value}")
         lengths = [length] * (int(size) // int(length))
         if int(size) % int(length):
             lengths.append(size - length * len(lengths))
@@ -179,7 +179,8 @@ def split(input: Any, split_size_or_sections: Any, dim: int = 0) -> tuple[Proxy,
         lengths = list(split_size_or_sections)
         if sum(int(n) for n in lengths) != int(size) or any(int(n) < 1 for n in lengths):
             x.fail(
-                f"parts of lengths {lengths} of {x.var}: they must be positive and add up to {size}"
+                f"parts of lengths {lengths} of {x.value}",
+                f"they must be positive and add up to {size}",
             )
     parts: list[Proxy] = []
     start = as_size(0)

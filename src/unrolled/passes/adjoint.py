@@ -63,7 +63,7 @@ def adjoint(graph: Graph, wrt: Iterable[str]) -> Graph:
     def result(var: Var) -> Var:
         d = cotangents.take(var)
         if d is not None:
-            return d.var
+            return d.value
         return builder.constant([0.0] * n_elements(var.shape), tuple(var.shape), f"d_{var.name}")
 
     next_states = tuple(map(result, graph.states))
@@ -115,11 +115,10 @@ class _Cotangents:
         equations = self._builder.equations
         for k in range(len(equations) - 1, -1, -1):
             made = equations[k]
-            if made.out == d.var:
+            if made.out == d.value:
                 if not made.out.name.startswith("d_") and k == len(equations) - 1:
-                    named = Var(
-                        self._builder.fresh(f"d_{var.name}"), d.var.shape, "value", d.var.per_step
-                    )
+                    name = self._builder.fresh(f"d_{var.name}")
+                    named = Var(name, d.shape, "value", d.per_step)
                     equations[k] = Equation(
                         named, made.op, made.args, made.attributes, made.location
                     )
@@ -132,7 +131,7 @@ def _join_places(builder: Builder, parts: list[Proxy], var: Var) -> list[Proxy]:
     """Cotangents of slices that tile the whole become one ``cat`` instead of a sum of padded parts."""
     made = {e.out: e for e in builder.equations}
     for axis in range(-len(var.shape), 0):
-        places = [made[p.var] for p in parts if p.var in made and made[p.var].op == "place"]
+        places = [made[p.value] for p in parts if p.value in made and made[p.value].op == "place"]
         tiles = sorted(
             (e for e in places if e["axis"] == axis and e["step"] == 1),
             key=lambda e: int(e["start"]),
@@ -142,5 +141,5 @@ def _join_places(builder: Builder, parts: list[Proxy], var: Var) -> list[Proxy]:
         if len(tiles) < 2 or ends != starts:
             continue
         joined = Proxy(builder, builder.emit("cat", *(e.args[0] for e in tiles), axis=axis))
-        return [p for p in parts if p.var not in {e.out for e in tiles}] + [joined]
+        return [p for p in parts if p.value not in {e.out for e in tiles}] + [joined]
     return parts
