@@ -74,8 +74,9 @@ def _plan(model: LanguageModel) -> str:
     if isinstance(layers, Recurrent):
         return layers.explain()
     wrt = (layers.cell.input, *layers.cell.parameters)
-    plans = [str(lower(graph, ("y",), wrt)) for graph in layers.graphs()]
-    return "\n\n".join([layers.explain(), "the plan, for a backend of ours:", plans[0]])
+    # A plan names its sizes, so that all layers have the same one.
+    plan = lower(layers.graphs()[0], ("y",), wrt)
+    return "\n\n".join([layers.explain(), "the plan, for a backend of ours:", str(plan)])
 
 
 def _table(rows: list[tuple[str, ...]]) -> str:

@@ -11,7 +11,7 @@ from unrolled.data.vocabulary import Kind
 from unrolled.train.metrics import Value
 from unrolled.train.observe import Moment, Observer
 
-_FORMAT = "{percentage:3.0f}% |{bar}| step {n_fmt} of {total_fmt}, {postfix}, {remaining} left"
+_FORMAT = "{percentage:3.0f}% |{bar}| step {n_fmt} of {total_fmt}{postfix}, {remaining} left"
 
 
 class Progress(Observer):

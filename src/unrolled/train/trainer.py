@@ -2,7 +2,9 @@
 
 All that decides the next update is in the progress, the snapshot of the tensors and the settings,
 and what happens after a step depends on these alone, never on the clock. So a run that is killed
-and resumed makes the same updates, and writes the same metrics, as one that is not.
+and resumed makes the same updates, and writes the same metrics, as one that is not: bit for bit on
+one processor, with one version of torch and as many threads. On a GPU this holds but for dropout
+between layers, since cuDNN keeps random numbers of its own there.
 """
 
 from __future__ import annotations
