@@ -58,6 +58,7 @@ class _Emitter:
         self.scratch_row = 0
         self.shared_row = 0
         self.offsets: dict[Var, int] = {}
+        self.direct: dict[Var, int] = {}
         self.strides: dict[Var, int] = {}
         self.widest = max(
             (n_elements(v.shape) for v in (*placement.written, *(e.out for e in placement.totals))),
@@ -69,6 +70,10 @@ class _Emitter:
         placement = self.placement
         written = tuple(v for v in placement.written if v not in placement.graph.states)
         written += tuple(v for v in placement.written if v in placement.graph.states)
+        for m, var in enumerate(written):
+            stored = var in self.layout.scratch and var not in self.layout.homes
+            if stored and self.layout.kinds[var] != "product":
+                self.direct[var] = m
         self._give_scratch()
         body = self._body(written)
         fields = {
@@ -135,7 +140,7 @@ class _Emitter:
             return f"{name}__t{plus}", f"{name}__l"
         if root in self.placement.arrays:
             return f"{name}__a{plus}", "0"
-        return f"{name}__s{plus}", str(self.strides[root])
+        return f"{name}__s{plus}", f"{name}__d" if root in self.direct else str(self.strides[root])
 
     def row(self, var: Var) -> str:
         """The C address of a value's row ``r``."""
@@ -197,8 +202,14 @@ class _Emitter:
                     f"real *const {self.name(var)}__s = shared + R * ({offset} + parity * {stride});"
                 )
             else:
+                name = self.name(var)
                 plus = f" + parity * {stride}" if var in self.layout.doubled else ""
-                lines.append(f"real *const {self.name(var)}__s = scratch + R * ({offset}{plus});")
+                memory = f"scratch + R * ({offset}{plus})"
+                if var in self.direct:
+                    n = n_elements(var.shape)
+                    memory = f"split ? {memory} : out{self.direct[var]}__t"
+                    lines.append(f"const long {name}__d = split ? {stride} : {n};")
+                lines.append(f"real *const {name}__s = {memory};")
         return _indent(lines, 2)
 
     def _next(self) -> str:
@@ -231,9 +242,16 @@ class _Emitter:
         copies: list[str] = []
         for m, var in enumerate(written):
             to = f"out{m}__t + r * {n_elements(var.shape)}L"
-            self._add_sink(var, to, "=", copies, f"out{m}", 0)
+            if var in self.direct:
+                n, name = n_elements(var.shape), self.name(var)
+                copies += [
+                    f"for (long r = 0; split && r < R; r++)  // {var.name}",
+                    f"    if (OWNS(r)) memcpy({to}, {name}__s + r * {name}__d, {n} * sizeof(real));",
+                ]
+            else:
+                self._add_sink(var, to, "=", copies)
         for m, equation in enumerate(self.placement.totals):
-            self._add_sink(equation.inputs[0], f"sum{m}__b", "+=", copies, f"sum{m}", 0)
+            self._add_sink(equation.inputs[0], f"sum{m}__b", "+=", copies)
         lines: list[str] = []
         for equations in self.layout.by_level():
             loops: dict[int, list[Equation]] = defaultdict(list)
@@ -249,32 +267,29 @@ class _Emitter:
                 lines += self._other(equation)
         return _indent(lines + copies, 2)
 
-    def _add_sink(
-        self, var: Var, to: str, assign: str, copies: list[str], label: str, offset: int
-    ) -> None:
+    def _add_sink(self, var: Var, to: str, assign: str, copies: list[str]) -> None:
         """Have a value written to a stream or added to a sum: in its own loop where that can be."""
         address = self.layout.address(var)
         root = address.root
         kind = self.layout.kinds.get(root)
-        target = f"{to} + {offset}" if offset else to
         if kind == "elementwise" and address == Address(root):
-            self.sinks[root].append((target, assign))
+            self.sinks[root].append((to, assign))
             return
         if kind == "cat" and address == Address(root):
             equation = next(e for e in self.placement.loop if e.out == root)
-            homed = all(self.layout.homes.get(self.layout.address(p).root, Address(p)).root == root
-                        for p in equation.inputs)  # fmt: skip
-            if homed:
-                for part in equation.inputs:
-                    self._add_sink(part, to, assign, copies, label, offset)
-                    offset += n_elements(part.shape)
+            parts = [self.layout.address(p).root for p in equation.inputs]
+            homes = [self.layout.homes.get(p) for p in parts]
+            if all(home is not None and home.root == root for home in homes):
+                for part, home in zip(parts, homes, strict=True):
+                    assert home is not None
+                    self._add_sink(part, f"{to} + {home.offset}", assign, copies)
                 return
         n = n_elements(var.shape)
         index = "0" if address.scalar else "j"
         copies += [
             f"for (long r = 0; r < R; r++) {{  // {var.name}",
             f"    const real *const from = {self.row(var)};",
-            f"    real *const to = OWNS(r) ? {target} : unowned;",
+            f"    real *const to = OWNS(r) ? {to} : unowned;",
             "    VECTORISED",
             f"    for (long j = 0; j < {n}; j++) to[j] {assign} from[{index}];",
             "}",

@@ -12,7 +12,7 @@ from torch import Tensor
 from unrolled.backends.cpu.build import load
 from unrolled.backends.cpu.emit import Source, emit
 from unrolled.backends.cpu.place import Placement, place
-from unrolled.backends.cpu.products import PRECISION, Products, products
+from unrolled.backends.cpu.products import PRECISION, Products, empty, products
 from unrolled.backends.protocol import Gradients, Run, Values
 from unrolled.ir import Equation, Var, concrete
 from unrolled.lower import Plan
@@ -138,10 +138,7 @@ class _Loop:
         self._around(self.placement.before, values, like)
         n_steps, n_examples = like.shape[:2]
         source, graph = self.source, self.placement.graph
-        out = {
-            v: torch.empty(n_steps, n_examples, *concrete(v.shape), dtype=self._dtype)
-            for v in source.written
-        }
+        out, sequences = self._sequences(states, n_steps, n_examples)
         final = tuple(
             torch.empty(n_examples, *concrete(s.shape), dtype=self._dtype) for s in graph.states
         )
@@ -154,13 +151,35 @@ class _Loop:
         else:
             for to, state in zip(final, states, strict=True):
                 to.copy_(state)
-        values.update((v.name, t) for v, t in out.items())
+        values.update((v.name, t) for v, t in sequences.items())
         values.update((e.out.name, s.sum(0)) for e, s in zip(source.totals, sums, strict=True))
         self._around(self.placement.after, values, like)
         for v in source.written:
             if v.dtype == "bool":
                 values[v.name] = values[v.name] != 0
         return values, final
+
+    def _sequences(
+        self, states: Sequence[Tensor], n_steps: int, n_examples: int
+    ) -> tuple[dict[Var, Tensor], dict[Var, Tensor]]:
+        """Memory for what is written, and all sequences in it: a state is its next one, a step late."""
+        initial = dict(zip(self.placement.graph.states, states, strict=True))
+        state_of = {following: state for state, following in self.placement.shifted}
+        out: dict[Var, Tensor] = {}
+        for var in self.source.written:
+            extra = int(var in state_of)
+            memory = empty((n_steps + extra, n_examples, *concrete(var.shape)), self._dtype)
+            out[var] = memory[:n_steps] if self._backwards else memory[extra:]
+            if extra:
+                memory[n_steps if self._backwards else 0] = initial[state_of[var]]
+        sequences = dict(out)
+        for state, following in self.placement.shifted:
+            later = out[following]
+            if state_of[following] == state:
+                step = later.stride(0) if self._backwards else -later.stride(0)
+                start = later.storage_offset() + step
+                sequences[state] = later.as_strided(later.shape, later.stride(), start)
+        return out, sequences
 
     def _call(
         self,

@@ -6,7 +6,7 @@ example.  Slices and reshapes are no work at all: they are offsets into what the
 of a join are written to their places in it.
 
 Work is ordered by level: an elementwise equation is on the level of what it reads in its own loop,
-and one above everything else that it reads.
+and one above everything else that it reads, or later, where it is first read.
 """
 
 from __future__ import annotations
@@ -68,6 +68,7 @@ def lay_out(placement: Placement) -> Layout:
     for equation in placement.loop:
         _find_address(layout, equation)
         _find_level(layout, equation)
+    _put_off(layout)
     _find_scratch(layout)
     _find_homes(layout)
     return layout
@@ -124,6 +125,23 @@ def _fuses(layout: Layout, equation: Equation, var: Var) -> bool:
         and address == Address(address.root)
         and layout.size(address.root) == layout.size(equation.out)
     )
+
+
+def _put_off(layout: Layout) -> None:
+    """Move elementwise equations to the level of the first that reads them.
+
+    There they are variables of one loop more often, and go through scratch memory less.
+    """
+    readers: dict[Var, list[int]] = defaultdict(list)
+    for equation in reversed(layout.placement.loop):
+        out = equation.out
+        if layout.kinds[out] == "alias":
+            continue
+        if layout.kinds[out] == "elementwise" and readers[out]:
+            layout.levels[out] = max(layout.levels[out], min(readers[out]))
+        for var in equation.inputs:
+            last = layout.levels[out] - (not _fuses(layout, equation, var))
+            readers[layout.address(var).root].append(last)
 
 
 def _find_scratch(layout: Layout) -> None:

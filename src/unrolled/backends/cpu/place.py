@@ -9,7 +9,7 @@ or give.  Sums over steps of values that the loop computes are accumulated in it
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from unrolled.ir import Equation, Graph, Var
 from unrolled.ops import TABLE
@@ -22,7 +22,8 @@ class Placement:
 
     ``streams`` are the values over time that the loop reads, ``arrays`` those that are the same for
     the whole call, ``matrices`` the left operands of its products.  It writes ``written`` for every
-    step and sums ``totals`` (equations) up.
+    step and sums ``totals`` (equations) up.  ``shifted`` are states that are wanted for every step
+    with the value that is their next one, which is written: the same sequence, one step apart.
     """
 
     graph: Graph
@@ -33,16 +34,17 @@ class Placement:
     arrays: tuple[Var, ...]
     matrices: tuple[Var, ...]
     written: tuple[Var, ...]
+    shifted: tuple[tuple[Var, Var], ...]
     totals: tuple[Equation, ...]
 
 
 def place(schedule: Schedule, wanted: Collection[str]) -> Placement:
     """``wanted`` names values of the loop that are kept for every step, besides the outputs."""
-    graph = schedule.graph
+    graph, copies = _own_next_states(schedule.graph)
     outside = _needed_by_products(schedule.before)
     before = [e for e in schedule.before if not e.out.per_step or e.out in outside]
     loop = [e for e in schedule.before if e.out.per_step and e.out not in outside]
-    loop += schedule.loop
+    loop += [*schedule.loop, *copies]
     after: list[Equation] = []
     totals: list[Equation] = []
     late: set[Var] = set()
@@ -69,9 +71,17 @@ def place(schedule: Schedule, wanted: Collection[str]) -> Placement:
     )
     read.update(dict.fromkeys(v for v in graph.next_states if v not in in_loop))
     later = {v for e in after for v in e.inputs} | {o.var for o in graph.outputs}
-    written = tuple(
-        v for v in (*graph.states, *(e.out for e in loop)) if v in later or v.name in wanted
+    kept = [v for v in (*graph.states, *(e.out for e in loop)) if v in later or v.name in wanted]
+    computed = {e.out for e in loop}
+    shifted = tuple(
+        (state, following)
+        for state, following in zip(graph.states, graph.next_states, strict=True)
+        if state in kept and following in computed
     )
+    # Where two states have one next value, only one of them is its sequence a step late.
+    shifted = tuple({following: (state, following) for state, following in shifted}.values())
+    kept = [v for v in kept if v not in dict(shifted)]
+    written = tuple(dict.fromkeys([*kept, *(following for _, following in shifted)]))
     return Placement(
         graph,
         tuple(before),
@@ -81,8 +91,26 @@ def place(schedule: Schedule, wanted: Collection[str]) -> Placement:
         tuple(v for v in read if not v.per_step),
         matrices,
         written,
+        shifted,
         tuple(totals),
     )
+
+
+def _own_next_states(graph: Graph) -> tuple[Graph, list[Equation]]:
+    """Next states that are parts of another value, or another state, as copies of their own.
+
+    A state's memory is written anew two steps later, which whoever else points to it would notice.
+    """
+    views = {e.out for e in graph.equations if TABLE[e.op].cost == "view" and e.op != "detach"}
+    copies: list[Equation] = []
+    following: list[Var] = []
+    for state, var in zip(graph.states, graph.next_states, strict=True):
+        if var in views or (var in graph.states and var != state):
+            copy = replace(var, name=f"next_{state.name}", role="value", per_step=var.per_step)
+            copies.append(Equation(copy, "detach", (var,)))
+            var = copy
+        following.append(var)
+    return replace(graph, next_states=tuple(following)), copies
 
 
 def _needed_by_products(before: tuple[Equation, ...]) -> set[Var]:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ctypes
+import sys
+from collections.abc import Sequence
 from functools import lru_cache
 
 import torch
@@ -11,7 +13,11 @@ from torch import Tensor
 from unrolled.backends.cpu.build import HEADERS, load
 
 PRECISION = {torch.float32: "UR_FLOAT", torch.float64: "UR_DOUBLE"}
+HUGE = 2 << 20
+"""The size of a huge page in bytes."""
+
 _LONG = ctypes.c_long
+_MADVISE = getattr(ctypes.CDLL(None), "madvise", None) if sys.platform == "linux" else None
 
 
 class Products:
@@ -48,7 +54,7 @@ class Products:
         flat = contiguous_rows(x.reshape(-1, k))
         n = flat.shape[0]
         width = self.padded(m)
-        out = torch.empty(n, width, dtype=x.dtype)
+        out = empty((n, width), x.dtype)
         if n:
             packed = self.pack(matrix)
             self._library.ur_product_all(
@@ -84,6 +90,17 @@ def products(dtype: torch.dtype) -> Products:
 def contiguous_rows(x: Tensor) -> Tensor:
     """``x`` [n, k] with its rows' elements side by side; rows may be apart."""
     return x if x.shape[1] == 1 or x.stride(1) == 1 else x.contiguous()
+
+
+def empty(shape: Sequence[int], dtype: torch.dtype) -> Tensor:
+    """Uninitialised memory, in huge pages where it is large: its first touch is a good part of a run."""
+    tensor = torch.empty(*shape, dtype=dtype)
+    n_bytes = tensor.numel() * tensor.element_size()
+    if n_bytes >= 4 * HUGE and _MADVISE is not None:
+        start = -(-tensor.data_ptr() // HUGE) * HUGE
+        length = (tensor.data_ptr() + n_bytes - start) // HUGE * HUGE
+        _MADVISE(ctypes.c_void_p(start), ctypes.c_size_t(length), 14)  # MADV_HUGEPAGE
+    return tensor
 
 
 def _aligned(size: int, dtype: torch.dtype) -> Tensor:
