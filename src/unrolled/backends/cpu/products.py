@@ -71,8 +71,8 @@ class Products:
             return a.new_zeros(m, n)
         threads = torch.get_num_threads()
         width = self.padded(n)
-        out = torch.empty(m, width, dtype=a.dtype)
-        size = self._library.ur_total_outer_workspace(_LONG(m), _LONG(n), threads)
+        out = empty((m, width), a.dtype)
+        size = self._library.ur_total_outer_workspace(threads)
         workspace = _aligned(size, a.dtype)
         self._library.ur_total_outer(
             _LONG(steps), _LONG(m), _LONG(n), _pointer(a), _LONG(a.stride(0)), _pointer(b),

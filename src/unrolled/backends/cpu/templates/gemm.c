@@ -28,7 +28,9 @@ enum {
     ROWS = BYTES == 64 ? 8 : 4,
     PANEL = VECS * LANES,
     ROW_BLOCK = 128,
-    STEP_BLOCK = 256,
+    STEP_BLOCK = BYTES == 64 ? 192 : 256,
+    M_BLOCK = 256,
+    N_BLOCK = 12 * PANEL,
 };
 typedef real vec __attribute__((vector_size(BYTES), aligned(sizeof(real))));
 
@@ -148,54 +150,70 @@ void ur_product_all(long rows, long k, long m, const real *x, long x_row, const 
                    out + r * out_row, out_row);
 }
 
-/* out[m, n] = sum over steps of a[step, m] b[step, n]: the gradient of a weight.
- * Each thread takes columns of a; the steps pass in blocks, of which both operands are packed. */
-void ur_total_outer(long steps, long m, long n, const real *a, long a_row, const real *b, long b_row,
-                    real *out, long out_row, real *workspace, int threads) {
-    const long tiles = (m + ROWS - 1) / ROWS, per_thread = (tiles + threads - 1) / threads;
-    const long a_size = per_thread * ROWS * STEP_BLOCK, b_size = ur_packed_size(STEP_BLOCK, n);
-#pragma omp parallel for num_threads(threads) schedule(static, 1) if (steps * m * n > 32768)
-    for (int id = 0; id < threads; id++) {
-        const long m0 = id * per_thread * ROWS, m1 = MIN(m, m0 + per_thread * ROWS);
-        real *a_packed = workspace + id * (a_size + b_size + PANEL), *b_packed = a_packed + a_size;
-        for (long s = 0; s < steps && m0 < m1; s += STEP_BLOCK) {
-            const long k = MIN((long)STEP_BLOCK, steps - s);
-            for (long i = 0; i < k; i++)
-                for (long j = m0; j < m1; j++)
-                    a_packed[(j - m0) / ROWS * ROWS * k + i * ROWS + (j - m0) % ROWS] = a[(s + i) * a_row + j];
-            for (long j = 0; j < n; j += PANEL) {
-                const long width = vectors(j, n) * LANES, real_width = MIN(width, n - j);
-                real *panel = b_packed + j * k;
-                for (long i = 0; i < k; i++) {
-                    memcpy(panel + i * width, b + (s + i) * b_row + j, real_width * sizeof(real));
-                    for (long c = real_width; c < width; c++) panel[i * width + c] = 0;
-                }
-            }
-            for (long j = 0; j < n; j += PANEL) {
-                const real *panel = b_packed + j * k;
-                const long vecs = vectors(j, n);
-                for (long i = m0; i < m1; i += ROWS) {
-                    const real *x = a_packed + (i - m0) * k;
-                    real *to = out + i * out_row + j;
-                    const int add = s > 0;
-#define CASE(N)                                                                                   \
-    if (i + ROWS <= m1) {                                                                         \
-        if (add) tile(ROWS, N, 1, k, x, 1, ROWS, panel, to, out_row);                             \
-        else tile(ROWS, N, 0, k, x, 1, ROWS, panel, to, out_row);                                 \
-    } else                                                                                        \
-        for (long r = 0; r < m1 - i; r++) {                                                       \
-            if (add) tile(1, N, 1, k, x + r, 1, ROWS, panel, to + r * out_row, out_row);          \
-            else tile(1, N, 0, k, x + r, 1, ROWS, panel, to + r * out_row, out_row);              \
-        }
-                    if (vecs == 3) { CASE(VECS) }
-                    else if (vecs == 2) { CASE(2) }
-                    else { CASE(1) }
-                }
-            }
-        }
+/* Pack width columns from j of rows of b, k of them, as a panel. */
+INLINE void pack_panel(long k, long j, long n, const real *b, long b_row, real *panel) {
+    const long width = vectors(j, n) * LANES, real_width = MIN(width, n - j);
+    for (long i = 0; i < k; i++) {
+        memcpy(panel + i * width, b + i * b_row + j, real_width * sizeof(real));
+        for (long c = real_width; c < width; c++) panel[i * width + c] = 0;
     }
 }
-long ur_total_outer_workspace(long m, long n, int threads) {
-    const long tiles = (m + ROWS - 1) / ROWS, per_thread = (tiles + threads - 1) / threads;
-    return threads * (per_thread * ROWS * STEP_BLOCK + ur_packed_size(STEP_BLOCK, n) + PANEL);
+
+/* Pack m columns of a, k rows, in tiles: [m / ROWS][k][ROWS]. */
+INLINE void pack_tiles(long k, long m, const real *a, long a_row, real *tiles) {
+    for (long i = 0; i < m; i += ROWS)
+        for (long s = 0; s < k; s++)
+            for (long r = 0; r < MIN((long)ROWS, m - i); r++) tiles[i * k + s * ROWS + r] = a[s * a_row + i + r];
 }
+
+#define TILES_OF(N)                                                                               \
+    static void tiles_##N(const int add, long k, long m, const real *tiles, const real *panel,    \
+                          real *out, long out_row) {                                              \
+        for (long i = 0; i < m; i += ROWS) {                                                      \
+            const real *x = tiles + i * k;                                                        \
+            real *to = out + i * out_row;                                                         \
+            if (i + ROWS <= m) tile(ROWS, N, add, k, x, 1, ROWS, panel, to, out_row);             \
+            else                                                                                  \
+                for (long r = 0; r < m - i; r++)                                                  \
+                    tile(1, N, add, k, x + r, 1, ROWS, panel, to + r * out_row, out_row);         \
+        }                                                                                         \
+    }
+TILES_OF(1)
+TILES_OF(2)
+#if BYTES == 64
+TILES_OF(3)
+#else
+#define tiles_3 tiles_2
+#endif
+
+/* out[m, n] = sum over steps of a[step, m] b[step, n]: the gradient of a weight.
+ * Threads take columns of a; steps, columns of b and of a pass in blocks that stay in a core's cache
+ * while they are used (Goto & van de Geijn 2008). */
+void ur_total_outer(long steps, long m, long n, const real *a, long a_row, const real *b, long b_row,
+                    real *out, long out_row, real *workspace, int threads) {
+    const long tiles = (m + ROWS - 1) / ROWS, per_thread = (tiles + threads - 1) / threads * ROWS;
+#pragma omp parallel for num_threads(threads) schedule(static, 1) if (steps * m * n > 32768)
+    for (int id = 0; id < threads; id++) {
+        const long m0 = id * per_thread, m1 = MIN(m, m0 + per_thread);
+        real *a_tiles = workspace + id * STEP_BLOCK * (M_BLOCK + N_BLOCK), *panels = a_tiles + STEP_BLOCK * M_BLOCK;
+        for (long j0 = 0; j0 < n && m0 < m1; j0 += N_BLOCK)
+            for (long s = 0; s < steps; s += STEP_BLOCK) {
+                const long k = MIN((long)STEP_BLOCK, steps - s), j1 = MIN(n, j0 + N_BLOCK);
+                for (long j = j0; j < j1; j += PANEL)
+                    pack_panel(k, j, n, b + s * b_row, b_row, panels + (j - j0) * k);
+                for (long i0 = m0; i0 < m1; i0 += M_BLOCK) {
+                    const long rows = MIN((long)M_BLOCK, m1 - i0);
+                    pack_tiles(k, rows, a + s * a_row + i0, a_row, a_tiles);
+                    for (long j = j0; j < j1; j += PANEL) {
+                        const real *panel = panels + (j - j0) * k;
+                        real *to = out + i0 * out_row + j;
+                        const long vecs = vectors(j, n);
+                        if (vecs == 3) tiles_3(s > 0, k, rows, a_tiles, panel, to, out_row);
+                        else if (vecs == 2) tiles_2(s > 0, k, rows, a_tiles, panel, to, out_row);
+                        else tiles_1(s > 0, k, rows, a_tiles, panel, to, out_row);
+                    }
+                }
+            }
+    }
+}
+long ur_total_outer_workspace(int threads) { return threads * (long)STEP_BLOCK * (M_BLOCK + N_BLOCK); }
