@@ -65,7 +65,10 @@ class Equation:
 
     def __getitem__(self, name: str) -> Any:
         """The attribute called ``name``."""
-        return dict(self.attributes)[name]
+        for key, value in self.attributes:
+            if key == name:
+                return value
+        raise KeyError(name)
 
     @property
     def inputs(self) -> tuple[Var, ...]:

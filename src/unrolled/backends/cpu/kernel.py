@@ -194,7 +194,7 @@ class _Loop:
     ) -> None:
         source = self.source
         streams = [self._stream(values[v.name], v, n_steps, n_examples) for v in source.streams]
-        arrays = [values[v.name].to(self._dtype).contiguous() for v in source.arrays]
+        arrays = [self._array(values[v.name]) for v in source.arrays]
         packed_by_matrix: dict[Var, Tensor] = {}
         for equation in source.matrices:
             matrix = equation.inputs[0]
@@ -218,9 +218,14 @@ class _Loop:
             self.products.product, self.products.count_panels,
         )  # fmt: skip
 
+    def _array(self, value: Tensor) -> Tensor:
+        dense = value if value.is_contiguous() else value.contiguous()
+        return dense if dense.dtype is self._dtype else dense.to(self._dtype)
+
     def _stream(self, value: Tensor, var: Var, n_steps: int, n_examples: int) -> Tensor:
         """A sequence whose rows are evenly apart: [T, B, n] with stride(0) = B * stride(1)."""
-        flat = value.to(self._dtype).reshape(n_steps, n_examples, -1)
+        real = value if value.dtype is self._dtype else value.to(self._dtype)
+        flat = real if real.ndim == 3 else real.reshape(n_steps, n_examples, -1)
         width = flat.shape[2]
         even = flat.stride(0) == n_examples * flat.stride(1) or n_steps == 1
         dense = flat.stride(2) == 1 or width == 1

@@ -42,8 +42,10 @@ def place(schedule: Schedule, wanted: Collection[str]) -> Placement:
     """``wanted`` names values of the loop that are kept for every step, besides the outputs."""
     graph, copies = _own_next_states(schedule.graph)
     outside = _needed_by_products(schedule.before)
-    before = [e for e in schedule.before if not e.out.per_step or e.out in outside]
-    loop = [e for e in schedule.before if e.out.per_step and e.out not in outside]
+    small = _small_vectors(schedule, outside, wanted)
+    taken = {e.out for e in schedule.before if e.out.per_step and e.out not in outside} | small
+    before = [e for e in schedule.before if e.out not in taken]
+    loop = [e for e in schedule.before if e.out in taken]
     loop += [*schedule.loop, *copies]
     after: list[Equation] = []
     totals: list[Equation] = []
@@ -111,6 +113,28 @@ def _own_next_states(graph: Graph) -> tuple[Graph, list[Equation]]:
             var = copy
         following.append(var)
     return replace(graph, next_states=tuple(following)), copies
+
+
+def _small_vectors(schedule: Schedule, outside: set[Var], wanted: Collection[str]) -> set[Var]:
+    """Vectors of the parameters alone (sums and parts of biases) that only the loop reads.
+
+    Adding two biases in the loop costs less than a call to torch before it.
+    """
+    graph = schedule.graph
+    others = {*graph.next_states, *(o.var for o in graph.outputs)}
+    others |= {v for e in schedule.after for v in e.inputs}
+    small: set[Var] = set()
+    for equation in reversed(schedule.before):
+        out, row = equation.out, TABLE[equation.op]
+        free = out not in others and out.name not in wanted
+        light = row.cost in ("view", "cheap") and (row.elementwise or equation.op == "slice")
+        vectors = all(len(v.shape) == 1 for v in (out, *equation.inputs))
+        if not out.per_step and free and light and vectors:
+            small.add(out)
+        elif not out.per_step or out in outside:
+            others.update(equation.inputs)
+    others |= {e.inputs[0] for e in (*schedule.before, *schedule.loop) if e.op == "matmul"}
+    return small - others
 
 
 def _needed_by_products(before: tuple[Equation, ...]) -> set[Var]:
