@@ -272,10 +272,10 @@ class _Emitter:
         address = self.layout.address(var)
         root = address.root
         kind = self.layout.kinds.get(root)
-        if kind == "elementwise" and address == Address(root):
+        if kind == "elementwise" and self.layout.whole(var):
             self.sinks[root].append((to, assign))
             return
-        if kind == "cat" and address == Address(root):
+        if kind == "cat" and self.layout.whole(var):
             equation = next(e for e in self.placement.loop if e.out == root)
             parts = [self.layout.address(p).root for p in equation.inputs]
             homes = [self.layout.homes.get(p) for p in parts]
@@ -311,7 +311,7 @@ class _Emitter:
                     else _special(atom)
                 )
             address = self.layout.address(atom)
-            if address.root in own and address == Address(address.root):
+            if address.root in own and self.layout.whole(atom):
                 return self.name(address.root)
             source = self.row(atom)
             if source not in reads:

@@ -151,12 +151,9 @@ class _Loop:
         else:
             for to, state in zip(final, states, strict=True):
                 to.copy_(state)
-        values.update((v.name, t) for v, t in sequences.items())
+        values.update((v.name, t != 0 if v.dtype == "bool" else t) for v, t in sequences.items())
         values.update((e.out.name, s.sum(0)) for e, s in zip(source.totals, sums, strict=True))
         self._around(self.placement.after, values, like)
-        for v in source.written:
-            if v.dtype == "bool":
-                values[v.name] = values[v.name] != 0
         return values, final
 
     def _sequences(

@@ -51,6 +51,11 @@ class Layout:
         """Its number of elements."""
         return n_elements(var.shape)
 
+    def whole(self, var: Var) -> bool:
+        """Whether it is all of its root, and not a part that starts where the root does."""
+        address = self.address(var)
+        return address == Address(address.root) and self.size(var) == self.size(address.root)
+
     def by_level(self) -> list[list[Equation]]:
         """The loop's equations, views left out, level by level."""
         groups: dict[int, list[Equation]] = defaultdict(list)
@@ -122,8 +127,8 @@ def _fuses(layout: Layout, equation: Equation, var: Var) -> bool:
     return (
         layout.kinds[equation.out] == "elementwise"
         and layout.kinds.get(address.root) == "elementwise"
-        and address == Address(address.root)
-        and layout.size(address.root) == layout.size(equation.out)
+        and layout.whole(var)
+        and layout.size(var) == layout.size(equation.out)
     )
 
 
@@ -159,7 +164,7 @@ def _find_scratch(layout: Layout) -> None:
     read_apart = (*placement.graph.next_states, *placement.written)
     for var in (*read_apart, *(e.inputs[0] for e in placement.totals)):
         root = layout.address(var).root
-        direct = layout.kinds.get(root) == "elementwise" and layout.address(var) == Address(root)
+        direct = layout.kinds.get(root) == "elementwise" and layout.whole(var)
         if root in layout.levels and not direct:
             layout.scratch.add(root)
     for var in placement.graph.next_states:
@@ -177,7 +182,7 @@ def _find_homes(layout: Layout) -> None:
         offset = 0
         for part in equation.inputs:
             root = layout.address(part).root
-            plain = layout.address(part) == Address(root)
+            plain = layout.whole(part)
             free = root not in layout.homes and root not in layout.doubled
             if plain and free and layout.kinds.get(root) == "elementwise":
                 layout.homes[root] = Address(equation.out, offset)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import dataclass, replace
+from itertools import count
 
 from unrolled.ir import Equation, Graph, Var
 from unrolled.ops import TABLE
@@ -104,11 +105,15 @@ def _own_next_states(graph: Graph) -> tuple[Graph, list[Equation]]:
     A state's memory is written anew two steps later, which whoever else points to it would notice.
     """
     views = {e.out for e in graph.equations if TABLE[e.op].cost == "view" and e.op != "detach"}
+    taken = {v.name for v in (*graph.sources, *(e.out for e in graph.equations))}
     copies: list[Equation] = []
     following: list[Var] = []
     for state, var in zip(graph.states, graph.next_states, strict=True):
         if var in views or (var in graph.states and var != state):
-            copy = replace(var, name=f"next_{state.name}", role="value", per_step=var.per_step)
+            names = (f"next_{state.name}{'_' * n}" for n in count())
+            name = next(n for n in names if n not in taken)
+            taken.add(name)
+            copy = replace(var, name=name, role="value")
             copies.append(Equation(copy, "detach", (var,)))
             var = copy
         following.append(var)
