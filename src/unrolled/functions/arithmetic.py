@@ -129,7 +129,7 @@ def lerp(input: Any, end: Any, weight: Any) -> Any:
 @register("addcmul")
 def addcmul(input: Any, tensor1: Any, tensor2: Any, *, value: float = 1) -> Any:
     """Input + value · a · b."""
-    return input + scaled(binary("mul", tensor1, tensor2), value)
+    return input + scaled(tensor1 * tensor2, value)
 
 
 @register("max")

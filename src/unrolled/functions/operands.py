@@ -44,13 +44,13 @@ def operand(value: Any, other: Proxy) -> Any:
 
 
 def capture(value: Tensor, other: Proxy) -> Any:
-    """A tensor from outside of the step: a literal if it has no axes, else a constant."""
+    """A tensor from outside of the step: a literal if it is one number, else a constant."""
     if value.requires_grad:
         other.fail(
             f"a captured tensor of shape {tuple(value.shape)} requires grad",
             "what is trained is a parameter of the cell: a keyword-only argument with param(…)",
         )
-    if value.ndim == 0:
+    if value.ndim == 0 and value.dtype is not torch.bool:
         return float(value)
     flat = value.detach().to("cpu", torch.float64).reshape(-1).tolist()
     var = other.builder.constant(flat, tuple(as_size(n) for n in value.shape))

@@ -68,7 +68,7 @@ def linear(input: Any, weight: Any, bias: Any = None) -> Any:
 @register("addmv")
 def addmv(input: Any, mat: Any, vec: Any, *, beta: float = 1, alpha: float = 1) -> Any:
     """Beta · input + alpha · mat @ vec."""
-    return scaled(input, beta) + scaled(matmul(mat, vec), alpha)
+    return scaled(input, beta) + scaled(mat @ vec, alpha)
 
 
 @register("t", "adjoint")
