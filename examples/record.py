@@ -35,8 +35,8 @@ def record(path: Path, target: float | None = None) -> dict[str, Any]:
     tokens = max(line["tokens"] for line in lines)
     seconds = clock[-1][1]
     return {
-        "options": settings["options"],
-        "environment": {**settings["environment"], "machine": processor()},
+        "options": settings.options,
+        "environment": {**settings.environment, "machine": processor()},
         "steps": max(line["step"] for line in lines),
         "tokens": tokens,
         "seconds": round(seconds, 1),

@@ -268,7 +268,17 @@ def test_another_run_is_not_the_rest_of_this_one(
     assert before.items() <= tree(model).items()
 
 
-@pytest.mark.parametrize("content", ["", "{", "[]", '{"version": 1, "options": {}}', "null"])
+@pytest.mark.parametrize(
+    "content",
+    [
+        "",
+        "{",
+        "[]",
+        '{"version": 1, "options": {}}',
+        "null",
+        '{"version": 1, "options": {}, "fingerprint": "", "environment": {}}',
+    ],
+)
 def test_damaged_settings_are_not_resumed(unrolled: Command, model: Path, content: str):
     settings = model / "training" / "settings.json"
     settings.write_text(content)

@@ -373,3 +373,16 @@ def test_all_of_the_corpus_may_be_learned_from(unrolled: Command, tmp_path: Path
     assert done.status == 0
     assert "validation" not in done.out
     assert (tmp_path / "run" / "model.safetensors").exists()
+
+
+def test_the_advice_is_one_that_the_shell_finds(
+    unrolled: Command, model: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(sys, "argv", [".venv/bin/unrolled"])
+    monkeypatch.setenv("PATH", "/usr/bin:/bin")
+    again = unrolled("train", "lm", "--output", model, "--resume")
+    assert again.out.endswith(f"try .venv/bin/unrolled sample {model}\n")
+    (model / "unrolled").touch(mode=0o755)
+    monkeypatch.setenv("PATH", str(model))
+    again = unrolled("train", "lm", "--output", model, "--resume")
+    assert again.out.endswith(f"try unrolled sample {model}\n")

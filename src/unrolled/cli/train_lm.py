@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+import shutil
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -26,7 +27,7 @@ from unrolled.errors import TrainingError
 from unrolled.models.config import LanguageModelConfig
 from unrolled.models.language_model import LanguageModel
 from unrolled.train.config import TrainConfig
-from unrolled.train.directory import RunDirectory
+from unrolled.train.directory import RunDirectory, Settings
 from unrolled.train.evaluate import validation_stream
 from unrolled.train.observe import Observer
 from unrolled.train.progress import Result
@@ -46,7 +47,7 @@ def run(arguments: list[str]) -> int:
     begun = directory.read_settings() if values["resume"] and directory.holds_run() else None
     if begun is not None:
         given = options.given(arguments)
-        values, notes = train_settings.as_begun(values, begun["options"], given)
+        values, notes = train_settings.as_begun(values, begun.options, given)
         for note in notes:
             _note(note)
     elif values["resume"] and not values["corpus"]:
@@ -68,15 +69,10 @@ def run(arguments: list[str]) -> int:
         observers = _observers(values, samples, config, model, len(training), directory)
         if begun is None:
             directory.clear(keep=tokens.path)
-            directory.write_settings(
-                {
-                    "options": train_settings.kept(values),
-                    "fingerprint": tokens.fingerprint,
-                    "environment": _environment(device),
-                }
-            )
+            kept = train_settings.kept(values)
+            directory.write_settings(Settings(kept, tokens.fingerprint, _environment(device)))
         else:
-            _note_changes(begun["environment"], _environment(device))
+            _note_changes(begun.environment, _environment(device))
         trainer = Trainer(
             model,
             training,
@@ -92,13 +88,11 @@ def run(arguments: list[str]) -> int:
     return _say_how_it_ended(result, tokens, directory)
 
 
-def _tokens(
-    values: dict[str, Any], begun: dict[str, Any] | None, directory: RunDirectory
-) -> TokenFile:
+def _tokens(values: dict[str, Any], begun: Settings | None, directory: RunDirectory) -> TokenFile:
     """The encoded corpus; for a run that goes on, the one that it was begun with."""
     cache = Path(values["cache"] or directory.training)
-    if begun is not None and values["corpus"] == begun["options"]["corpus"]:
-        found = find_encoded(cache, begun["fingerprint"])
+    if begun is not None and values["corpus"] == begun.options["corpus"]:
+        found = find_encoded(cache, begun.fingerprint)
         if found is not None:
             return found
     corpus = pick(CorpusConfig, values)
@@ -110,7 +104,7 @@ def _tokens(
             bar.update(written - bar.n)
 
         tokens = encode_corpus(sources, vocabulary, cache, corpus.encoding, show)
-    if begun is not None and tokens.fingerprint != begun["fingerprint"]:
+    if begun is not None and tokens.fingerprint != begun.fingerprint:
         raise TrainingError(
             "the corpus is not the one that the run was begun with: put that back, or start again "
             "with --overwrite"
@@ -199,7 +193,7 @@ def _say_how_it_ended(result: Result, tokens: TokenFile, directory: RunDirectory
     where = f"step {progress.step:,} of {result.total:,}"
     if result.ending in ("interrupted", "out of time"):
         cause = result.cause or "the time limit"
-        again = ["unrolled", "train", "lm", "--output", str(directory.path), "--resume"]
+        again = [_program(), "train", "lm", "--output", str(directory.path), "--resume"]
         print(f"stopped by {cause} at {where}; all is saved. Go on with: {shlex.join(again)}")
         return _STATUS.get(result.cause, 0)
     if result.ending == "early":
@@ -209,10 +203,16 @@ def _say_how_it_ended(result: Result, tokens: TokenFile, directory: RunDirectory
             f"the best model, of step {progress.best_step:,}, on the validation part: "
             f"{in_words(progress.best_loss, tokens.vocabulary.kind)}"
         )
-    print(
-        f"the model is in {directory.path}: try unrolled sample {shlex.quote(str(directory.path))}"
-    )
+    sample = shlex.join([_program(), "sample", str(directory.path)])
+    print(f"the model is in {directory.path}: try {sample}")
     return 0
+
+
+def _program() -> str:
+    """What to type for this program: its path, where the shell would not find it by its name."""
+    typed = sys.argv[0]
+    hidden = Path(typed).name == "unrolled" and shutil.which("unrolled") is None
+    return typed if hidden else "unrolled"
 
 
 def _note(text: str) -> None:

@@ -20,14 +20,30 @@ import shutil
 import sys
 from collections.abc import Generator
 from contextlib import contextmanager
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Any, BinaryIO, cast
+from typing import Any, BinaryIO
 
 from unrolled.data.files import staged
 from unrolled.errors import TrainingError
 from unrolled.models.storage import holds_model, remove_model
 
 _VERSION = 1
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What a run was begun with.
+
+    Attributes:
+        options: All options by name.
+        fingerprint: That of the encoded corpus.
+        environment: What the same bits depend on besides the options.
+    """
+
+    options: dict[str, Any]
+    fingerprint: str
+    environment: dict[str, str | int]
 
 
 class RunDirectory:
@@ -116,17 +132,17 @@ class RunDirectory:
                 path.unlink()
                 path.with_suffix(".json").unlink(missing_ok=True)
 
-    def write_settings(self, settings: dict[str, Any]) -> None:
+    def write_settings(self, settings: Settings) -> None:
         """Begins the run.
 
         Raises:
             DataError: where the settings can't be written.
         """
-        content = {"version": _VERSION, **settings}
+        content = {"version": _VERSION, **asdict(settings)}
         with staged(self._settings) as file:
             file.write((json.dumps(content, indent=1) + "\n").encode())
 
-    def read_settings(self) -> dict[str, Any]:
+    def read_settings(self) -> Settings:
         """What the run was begun with.
 
         Raises:
@@ -134,16 +150,18 @@ class RunDirectory:
         """
         again = "start again with --overwrite"
         try:
-            settings: Any = json.loads(self._settings.read_text("utf-8"))
+            values: Any = json.loads(self._settings.read_text("utf-8"))
         except (OSError, ValueError) as error:
             raise TrainingError(f"{self._settings} is damaged: {error}; {again}") from error
-        version = settings.pop("version", None) if isinstance(settings, dict) else None
+        version = values.pop("version", None) if isinstance(values, dict) else None
         if version != _VERSION:
             raise TrainingError(
                 f"{self._settings} has version {version}, this program reads {_VERSION}: go on "
                 f"with the version of Unrolled that began the run, or {again}"
             )
-        return cast("dict[str, Any]", settings)
+        if set(values) != {field.name for field in fields(Settings)}:
+            raise TrainingError(f"{self._settings} is damaged: it lacks a part; {again}")
+        return Settings(**values)
 
 
 def _lock(file: BinaryIO) -> bool:
