@@ -65,11 +65,13 @@ def with_table(page: str) -> str:
 
 def with_output(name: str, page: str) -> str:
     """A page with what its Python blocks print written anew; run in an empty directory."""
+    here = Path.cwd()
     linecache.cache[name] = (len(page), None, page.splitlines(keepends=True), name)
     namespace: dict[str, Any] = {"__name__": "__main__"}
     lines = page.splitlines()
     edits: list[tuple[int, int, str]] = []
     printed = ""
+    os.chdir(tempfile.mkdtemp())
     for block in blocks_of(page):
         if block.is_output:
             n = len(block.text.splitlines())
@@ -79,6 +81,7 @@ def with_output(name: str, page: str) -> str:
             with contextlib.redirect_stdout(io.StringIO()) as out:
                 exec(code, namespace)
             printed = out.getvalue()
+    os.chdir(here)
     for start, stop, text in reversed(edits):
         lines[start:stop] = text.rstrip("\n").split("\n")
     return "\n".join(lines) + "\n"
@@ -104,11 +107,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Write the generated documentation.")
     parser.add_argument("--check", action="store_true", help="change nothing; exit 1 where stale")
     check: bool = parser.parse_args().check
-    with tempfile.TemporaryDirectory() as empty:
-        here = Path.cwd()
-        os.chdir(empty)
-        pages = generated()
-        os.chdir(here)
+    pages = generated()
     stale = [
         path
         for path, page in pages.items()
