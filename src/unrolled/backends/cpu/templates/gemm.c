@@ -2,7 +2,7 @@
  *
  * Notation: rows are examples (or time steps times examples), k the length of an operand row, m the
  * length of a result row.  A packed matrix holds panels of PANEL columns, each panel k rows of VECS
- * vectors; the last panel has as many vectors as it needs, padded with zeros.  A tile of ROWS x PANEL
+ * vectors; the last ones have as many as they need, padded with zeros.  A tile of ROWS x PANEL
  * results stays in registers while one panel passes by (Goto & van de Geijn 2008).
  */
 #include <string.h>
@@ -34,8 +34,19 @@ enum {
 };
 typedef real vec __attribute__((vector_size(BYTES), aligned(sizeof(real))));
 
-/* The number of vectors in a panel that starts at column j of m. */
-INLINE long vectors(long j, long m) { return MIN((m - j + LANES - 1) / LANES, (long)VECS); }
+/* The number of vectors in a panel that starts at column j of m: VECS, but a last lonely vector shares
+ * with the panel before it, for a panel of one makes half the use of a row's loads. */
+INLINE long vectors(long j, long m) {
+    const long left = (m - j + LANES - 1) / LANES;
+    return left == VECS + 1 ? (VECS + 1) / 2 : MIN(left, (long)VECS);
+}
+/* The number of panels, and where panel p starts. */
+INLINE long count_panels(long m) { return (m + PANEL - 1) / PANEL; }
+INLINE long start_of(long p, long m) {
+    const long all = (m + LANES - 1) / LANES;
+    const int shared = all > VECS && all % VECS == 1 && p == count_panels(m) - 1;
+    return p >= count_panels(m) ? all * LANES : shared ? (all - (VECS + 1) / 2) * LANES : p * PANEL;
+}
 
 /* out[R, N vectors] (+)= x[R, k] panel[k, N vectors], where x[r, i] is at x[r * x_row + i * x_column]. */
 INLINE void tile(const int R, const int N, const int add, long k, const real *x, long x_row,
@@ -112,24 +123,25 @@ PANEL_OF(3)
 /* out[rows, m] = x[rows, k] W[k, m] for the panels from first to last; out is written in whole vectors. */
 void ur_product(long rows, long k, long m, long first, long last, const real *x, long x_row,
                 const real *packed, real *out, long out_row) {
-    packed += first * k * PANEL;
-    for (long j = first * PANEL; j < MIN(last * PANEL, m); j += PANEL, packed += k * PANEL) {
-        const long n = vectors(j, m);
-        if (n == 3) panel_3(rows, k, x, x_row, packed, out + j, out_row);
-        else if (n == 2) panel_2(rows, k, x, x_row, packed, out + j, out_row);
-        else panel_1(rows, k, x, x_row, packed, out + j, out_row);
+    const long end = start_of(last, m);
+    for (long j = start_of(first, m), n; j < end; j += n * LANES) {
+        n = vectors(j, m);
+        if (n == 3) panel_3(rows, k, x, x_row, packed + j * k, out + j, out_row);
+        else if (n == 2) panel_2(rows, k, x, x_row, packed + j * k, out + j, out_row);
+        else panel_1(rows, k, x, x_row, packed + j * k, out + j, out_row);
     }
 }
 
 /* How long a row of results is, in whole vectors; and how many numbers a packed matrix has. */
 long ur_padded(long m) { return (m + LANES - 1) / LANES * LANES; }
 long ur_packed_size(long k, long m) { return (m + PANEL - 1) / PANEL * PANEL * k; }
-long ur_panels(long m) { return (m + PANEL - 1) / PANEL; }
+long ur_panels(long m) { return count_panels(m); }
 
 /* Pack W, whose entry (column of result j, row of operand i) is at w[j * w_out + i * w_in]. */
 void ur_pack(long k, long m, const real *w, long w_out, long w_in, real *packed, int threads) {
 #pragma omp parallel for num_threads(threads) if (k * m > 65536)
-    for (long j = 0; j < m; j += PANEL) {
+    for (long p = 0; p < count_panels(m); p++) {
+        const long j = start_of(p, m);
         real *panel = packed + j * k;
         const long width = vectors(j, m) * LANES, real_width = MIN(width, m - j);
         for (long i = 0; i < k; i++) {
@@ -159,11 +171,14 @@ INLINE void pack_panel(long k, long j, long n, const real *b, long b_row, real *
     }
 }
 
-/* Pack m columns of a, k rows, in tiles: [m / ROWS][k][ROWS]. */
+/* Pack m columns of a, k rows, in tiles: [m / ROWS][k][ROWS].  Row by row, for a's rows lie far apart. */
 INLINE void pack_tiles(long k, long m, const real *a, long a_row, real *tiles) {
-    for (long i = 0; i < m; i += ROWS)
-        for (long s = 0; s < k; s++)
-            for (long r = 0; r < MIN((long)ROWS, m - i); r++) tiles[i * k + s * ROWS + r] = a[s * a_row + i + r];
+    const long whole = m / ROWS * ROWS;
+    for (long s = 0; s < k; s++) {
+        const real *row = a + s * a_row;
+        for (long i = 0; i < whole; i += ROWS) memcpy(tiles + i * k + s * ROWS, row + i, ROWS * sizeof(real));
+        for (long i = whole; i < m; i++) tiles[whole * k + s * ROWS + i - whole] = row[i];
+    }
 }
 
 #define TILES_OF(N)                                                                               \
@@ -195,25 +210,27 @@ void ur_total_outer(long steps, long m, long n, const real *a, long a_row, const
 #pragma omp parallel for num_threads(threads) schedule(static, 1) if (steps * m * n > 32768)
     for (int id = 0; id < threads; id++) {
         const long m0 = id * per_thread, m1 = MIN(m, m0 + per_thread);
-        real *a_tiles = workspace + id * STEP_BLOCK * (M_BLOCK + N_BLOCK), *panels = a_tiles + STEP_BLOCK * M_BLOCK;
-        for (long j0 = 0; j0 < n && m0 < m1; j0 += N_BLOCK)
+        real *a_tiles = workspace + id * STEP_BLOCK * (M_BLOCK + N_BLOCK + PANEL), *panels = a_tiles + STEP_BLOCK * M_BLOCK;
+        for (long j0 = 0, j1; j0 < n && m0 < m1; j0 = j1) {
+            for (j1 = j0; j1 < n && j1 < j0 + N_BLOCK;) j1 += vectors(j1, n) * LANES;
             for (long s = 0; s < steps; s += STEP_BLOCK) {
-                const long k = MIN((long)STEP_BLOCK, steps - s), j1 = MIN(n, j0 + N_BLOCK);
-                for (long j = j0; j < j1; j += PANEL)
+                const long k = MIN((long)STEP_BLOCK, steps - s);
+                for (long j = j0; j < j1; j += vectors(j, n) * LANES)
                     pack_panel(k, j, n, b + s * b_row, b_row, panels + (j - j0) * k);
                 for (long i0 = m0; i0 < m1; i0 += M_BLOCK) {
                     const long rows = MIN((long)M_BLOCK, m1 - i0);
                     pack_tiles(k, rows, a + s * a_row + i0, a_row, a_tiles);
-                    for (long j = j0; j < j1; j += PANEL) {
+                    for (long j = j0, vecs; j < j1; j += vecs * LANES) {
                         const real *panel = panels + (j - j0) * k;
                         real *to = out + i0 * out_row + j;
-                        const long vecs = vectors(j, n);
+                        vecs = vectors(j, n);
                         if (vecs == 3) tiles_3(s > 0, k, rows, a_tiles, panel, to, out_row);
                         else if (vecs == 2) tiles_2(s > 0, k, rows, a_tiles, panel, to, out_row);
                         else tiles_1(s > 0, k, rows, a_tiles, panel, to, out_row);
                     }
                 }
             }
+        }
     }
 }
-long ur_total_outer_workspace(int threads) { return threads * (long)STEP_BLOCK * (M_BLOCK + N_BLOCK); }
+long ur_total_outer_workspace(int threads) { return threads * (long)STEP_BLOCK * (M_BLOCK + N_BLOCK + PANEL); }
