@@ -41,7 +41,7 @@ def lower(step: Graph, outputs: Collection[str] = ("y",), wrt: Collection[str] =
     """
     graph = step.prune(outputs)  #                 Graph: what is wanted, as the user wrote it
     graph = simplify(graph)  #                     equal values once, neutral elements gone
-    graph = split_concatenated(graph)  #           W @ [h, x]  ->  W_h @ h + W_x @ x
+    graph = simplify(split_concatenated(graph))  # W @ [h, x]  ->  W_h @ h + W_x @ x
     graph = simplify(stack(graph))  #              products that share a vector become one
     graph = regroup(graph)  #                      sums: parameters, then before, then loop
     forward = schedule(verify(graph))  #           hoist and sink: before, loop, after
@@ -64,8 +64,10 @@ def describe(plan: Plan) -> str:
     if plan.linear is not None:
         parts.append(f"linear in the state: {plan.linear}")
     if plan.reverse is not None:
-        kept = ", ".join(map(str, plan.stored)) or "nothing"
-        parts.append(f"stored for the reverse pass, every step: {kept}")
+        every_step = ", ".join(str(v) for v in plan.stored if v.per_step) or "nothing"
+        parts.append(f"stored for the reverse pass, every step: {every_step}")
+        once = ", ".join(str(v) for v in plan.stored if not v.per_step)
+        parts += [f"stored for the reverse pass, once: {once}"] if once else []
         parts.append(_describe("reverse", plan.reverse))
     return "\n\n".join(parts)
 
