@@ -18,8 +18,8 @@ SOURCE = Path(__file__).parent.parent / "src" / PACKAGE
 
 # From the bottom up. A module imports from its own layer and from those below it.
 CORE = """
-    sizes ir ops verify serialize locations builder proxy functions returned trace interpret latex
-    specs cell naive passes lower backends recurrence pickling
+    sizes ir ops verify serialize locations builder proxy functions returned tracer trace interpret
+    latex specs cell naive passes lower backends recurrence pickling
 """
 LAYERS = (
     {"errors"},

@@ -27,7 +27,7 @@ from unrolled.errors import CellError, Location
 from unrolled.interpret import interpreted
 from unrolled.ir import Graph
 from unrolled.latex import latex
-from unrolled.locations import signature_location
+from unrolled.locations import signature_location, users_location
 from unrolled.pickling import reduced
 from unrolled.specs import UNIFORM as UNIFORM
 from unrolled.specs import Init as Init
@@ -134,12 +134,16 @@ class Cell:
                         f"Recurrent({self.name}, …, sizes={{{symbol!r}: …}})",
                         self._where(name),
                     )
-            if sizes.evaluate(expression, given) < 1:
+            try:
+                length = int(sizes.evaluate(expression, given))
+            except ZeroDivisionError:
+                length = 0
+            if length < 1:
                 values = ", ".join(f"{s}={given[s]}" for s in sizes.symbols(expression))
                 raise CellError(
-                    f"cell {self.name}: {name} has the length {expression} = "
-                    f"{int(sizes.evaluate(expression, given))} at {values}, expected 1 or more",
-                    "choose other sizes",
+                    f"cell {self.name}: {name} has the length {expression} at {values}, "
+                    "expected 1 or more",
+                    "give the layer other sizes",
                     self._where(name),
                 )
         return given
@@ -235,9 +239,11 @@ class Cell:
 def cell(function: StepFunction) -> Cell:
     """Read a step function's signature; raises :class:`CellError` where it is not a cell's."""
     if not inspect.isfunction(function):
+        what = "class" if isinstance(function, type) else type(function).__name__
         raise CellError(
-            f"@cell stands on a {type(function).__name__}, expected a function",
+            f"@cell stands on a {what}, expected a function",
             "write the step so: def step(x, h, *, W=param('H', 'D')): …",
+            users_location(),
         )
 
     def fail(problem: str, hint: str, argument: str | None = None) -> NoReturn:
@@ -283,7 +289,7 @@ def cell(function: StepFunction) -> Cell:
         elif isinstance(default, StateSpec):
             states.append(replace(default, name=name))
         else:
-            what = "a parameter" if isinstance(default, ParamSpec) else f"the default {default!r}"
+            what = "a parameter" if isinstance(default, ParamSpec) else repr(default)
             fail(
                 f"state {name} has {what} as its default",
                 "parameters and options stand after the *; "
@@ -310,7 +316,9 @@ def cell(function: StepFunction) -> Cell:
         try:
             sizes.symbols(expression)
         except (ValueError, SyntaxError):
-            fail(f"{expression!r} is no size", "use names, integers and + - * //: '3*H'", name)
+            fail(
+                f"{expression!r} is no size", "use names, integers and + - * //, as in '3*H'", name
+            )
     return built
 
 

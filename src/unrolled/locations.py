@@ -6,6 +6,7 @@ import ast
 import inspect
 import linecache
 import os
+import sys
 import sysconfig
 import textwrap
 from collections.abc import Callable
@@ -38,6 +39,14 @@ def is_users(frame: FrameType) -> bool:
     if file.startswith(_LIBRARIES):
         return False
     return not file.startswith(_STANDARD) or file.startswith(_INSTALLED)
+
+
+def users_location() -> Location | None:
+    """Where the user's code is that has called, directly or not."""
+    frame: FrameType | None = sys._getframe(1)  # pyright: ignore[reportPrivateUsage]
+    while frame is not None and not is_users(frame):
+        frame = frame.f_back
+    return None if frame is None else frame_location(frame)
 
 
 def frame_location(frame: FrameType) -> Location:

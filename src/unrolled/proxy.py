@@ -206,9 +206,8 @@ class Proxy:
 
     def __bool__(self) -> bool:
         self.fail(
-            f"a branch on the traced value {self.value}: its number is not known when the cell is "
-            "compiled",
-            "choose per element with torch.where(condition, a, b); "
+            f"a branch on {self.value}: its number is not known when the cell is compiled",
+            "choose per element with torch.where(condition, a, b), join conditions with & and |; "
             "an `if` on a static option is fine",
         )
 
@@ -219,7 +218,7 @@ class Proxy:
         _number(self, "int()")
 
     def __index__(self) -> int:
-        _number(self, "an index")
+        _number(self, "an index or a range")
 
     def __round__(self, _: Any = None) -> Any:
         _number(self, "round()")
@@ -242,21 +241,26 @@ def call(proxy: Proxy, name: str, args: tuple[Any, ...], kwargs: dict[str, Any])
     if kwargs.get("out") is not None:
         _in_place(proxy, f"{name} with out= on")
     given = {_SPELLINGS.get(k, k): v for k, v in kwargs.items() if k not in ("inplace", "out")}
-    signature = inspect.signature(handler)
     try:
-        signature.bind(*args, **given)
-    except TypeError as error:
-        takes = [p.replace(annotation=p.empty) for p in signature.parameters.values()]
-        shown = signature.replace(parameters=takes, return_annotation=signature.empty)
-        proxy.fail(f"{name}: {error}", f"a cell can use {name}{shown}")
-    try:
+        inspect.signature(handler).bind(*args, **given)
         return handler(*args, **given)
     except CellError as error:
         if error.location is not None:
             raise
         raise CellError(error.problem, error.hint, proxy.builder.locate()) from None
     except (TypeError, ValueError, IndexError, ArithmeticError) as error:
-        raise CellError(f"{name}: {error}", "", proxy.builder.locate()) from error
+        hint = f"a cell can use {name}{_arguments(handler)}"
+        raise CellError(f"{name}: {error}", hint, proxy.builder.locate()) from error
+
+
+def _arguments(handler: Callable[..., Any]) -> inspect.Signature:
+    signature = inspect.signature(handler)
+    names = [
+        p.replace(annotation=p.empty)
+        for p in signature.parameters.values()
+        if not p.name.startswith("_")
+    ]
+    return signature.replace(parameters=names, return_annotation=signature.empty)
 
 
 def _close(name: str) -> str:

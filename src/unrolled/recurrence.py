@@ -200,6 +200,13 @@ def _sizes(
     """The named sizes that these shapes ([B, D] for ``x``) imply, once for each set of shapes."""
     shapes = dict(params)
     found = cell.infer_sizes(x[1], [s[-1] if s else 0 for s in states], shapes)
+    for name in cell.size_names():
+        if name not in found:
+            raise ValueError(
+                f"cell {cell.name}: the size {name} does not follow from the shapes of x, "
+                f"{', '.join((*(s.name for s in cell.states), *shapes))}: "
+                "one of them does not fit its declaration"
+            )
     others = {k: v for k, v in found.items() if k not in ("D", "H")}
     given = cell.resolve_sizes(x[1], found.get("H", 0), **others)
     expected = cell.parameter_shapes(given)

@@ -7,11 +7,7 @@ value takes the name of the first local variable that holds it.
 
 from __future__ import annotations
 
-import re
-import sys
-from collections.abc import Iterator, Mapping
-from itertools import islice
-from types import CodeType, FrameType
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import torch
@@ -21,10 +17,11 @@ from unrolled import functions as functions
 from unrolled import sizes
 from unrolled.builder import Builder
 from unrolled.errors import CellError, Location
-from unrolled.ir import Graph, Output, Var, n_elements, number
-from unrolled.locations import frame_location, is_users, signature_location
+from unrolled.ir import Graph, Output, Var, n_elements
+from unrolled.locations import signature_location
 from unrolled.proxy import Proxy
 from unrolled.returned import unpack
+from unrolled.tracer import Tracer
 
 if TYPE_CHECKING:
     from unrolled.cell import Cell
@@ -39,11 +36,6 @@ RANDOM = {
 }  # fmt: skip
 """Torch's functions and methods that draw random numbers."""
 
-_INFIX = {
-    "add": "+", "sub": "-", "mul": "*", "div": "/", "matmul": "@", "lt": "<", "le": "<=", "gt": ">",
-    "ge": ">=", "eq": "==", "ne": "!=", "logical_and": "&", "logical_or": "|",
-}  # fmt: skip
-
 
 def trace(cell: Cell, given: Mapping[str, int], dtype: torch.dtype = torch.float32) -> Graph:
     """The equations of one step of ``cell`` at these sizes.
@@ -53,7 +45,7 @@ def trace(cell: Cell, given: Mapping[str, int], dtype: torch.dtype = torch.float
     """
     if cell.graphs:
         return _saved(cell, given)
-    tracer = _Tracer(cell.function.__code__)
+    tracer = Tracer(cell.function.__code__)
     builder = Builder(locate=tracer.locate)
     named = {s: v if isinstance(v, sizes.Size) else sizes.named(s, v) for s, v in given.items()}
     x = Var(builder.fresh(cell.input), (named["D"],), "input")
@@ -114,12 +106,13 @@ def _graph(
 ) -> Graph:
     names = ", ".join(s.name for s in states)
     nested = f"y, ({names}{',' if len(states) == 1 else ''})"
-    forms = f"return {names}, or {nested}; a dict of further outputs may stand at the end"
+    forms = f"`return {names}` or `return {nested}`, and a dict of further outputs if you like"
 
     def fail(problem: str, hint: str = forms) -> NoReturn:
         raise CellError(f"cell {cell.name}: {problem}", hint, where)
 
     if returned is None:
+        where = cell.location
         fail("the step returned nothing")
     try:
         y, new, extras = unpack(returned, len(states))
@@ -184,105 +177,10 @@ def _check_used(cell: Cell, graph: Graph) -> None:
             )
 
 
-class _Tracer:
-    """Watches the user's frames: where an equation comes from, and what its values are called.
-
-    Names are read whenever an equation is made, and when a function returns (by a profile hook,
-    which is put back afterwards).  Under a profiler of C code, which can't be put back from Python,
-    values that are named last stay unnamed.
-    """
-
-    def __init__(self, step: CodeType) -> None:
-        self.returned: Location | None = None
-        self._step = step
-        self._names: dict[str, str] = {}
-        self._ignored: set[str] = set()
-        self._outer: Any = None
-
-    def ignore(self, names: set[str]) -> None:
-        self._ignored = names
-
-    def __enter__(self) -> _Tracer:
-        self._outer = sys.getprofile()
-        if self._outer is None or callable(self._outer):
-            sys.setprofile(self._on_event)
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if self._outer is None or callable(self._outer):
-            sys.setprofile(self._outer)
-
-    def _on_event(self, frame: FrameType, event: str, _: Any) -> None:
-        if event == "return" and is_users(frame):
-            self._read_names(frame)
-            if frame.f_code is self._step:
-                self.returned = frame_location(frame)
-
-    def _read_names(self, frame: FrameType) -> None:
-        for name, value in frame.f_locals.items():
-            if isinstance(value, Proxy) and name.isidentifier() and name != "_":
-                provisional = value.value.name
-                if provisional not in self._ignored:
-                    self._names.setdefault(provisional, name)
-
-    def locate(self) -> Location | None:
-        """The user's innermost line, reading its local names on the way."""
-        frame: FrameType | None = sys._getframe(1)  # pyright: ignore[reportPrivateUsage]
-        while frame is not None and not is_users(frame):
-            frame = frame.f_back
-        if frame is None:
-            return None
-        self._read_names(frame)
-        return frame_location(frame)
-
-    def in_users_words(self, text: str, builder: Builder) -> str:
-        """A message with the user's names, or how it was computed, for values like ``v7[H]``."""
-        made = {e.out.name: e for e in builder.equations}
-
-        def spelled(name: str, depth: int) -> str:
-            if name in self._names or name not in made:
-                return self._names.get(name, name)
-            equation = made[name]
-            if equation.op in ("reshape", "broadcast"):
-                return spelled(equation.inputs[0].name, depth)
-            if not depth:
-                return "…"
-            args = [
-                spelled(a.name, depth - 1) if isinstance(a, Var) else number(a)
-                for a in equation.args
-            ]
-            infix = _INFIX.get(equation.op)
-            return f"({f' {infix} '.join(args)})" if infix else f"{equation.op}({', '.join(args)})"
-
-        return re.sub(r"\bv\d+(?=\[)", lambda found: spelled(found[0], 3), text)
-
-    def names(self, builder: Builder) -> dict[str, str]:
-        """From provisional names to the user's, each once; the rest numbered anew."""
-        taken = set(self._ignored) | {c.var.name for c in builder.constants}
-        mapping: dict[str, str] = {}
-        unnamed: list[str] = []
-        for equation in builder.equations:
-            provisional = equation.out.name
-            wanted = self._names.get(provisional)
-            if wanted is None:
-                unnamed.append(provisional)
-                continue
-            name, n = wanted, 0
-            while name in taken:
-                n += 1
-                name = f"{wanted}_{n}"
-            mapping[provisional] = name
-            taken.add(name)
-        numbers: Iterator[str] = (f"v{k}" for k in range(1, 10**9))
-        free = (name for name in numbers if name not in taken)
-        mapping.update(zip(unnamed, islice(free, len(unnamed)), strict=True))
-        return mapping
-
-
 class _NoRandomness(TorchFunctionMode):
     """Refuses random numbers: a trace would draw them once and freeze them."""
 
-    def __init__(self, tracer: _Tracer) -> None:
+    def __init__(self, tracer: Tracer) -> None:
         super().__init__()
         self._tracer = tracer
 

@@ -8,6 +8,7 @@ Graph; a captured number a literal.
 from __future__ import annotations
 
 from numbers import Real
+from reprlib import repr as short
 from typing import Any, NoReturn
 
 import torch
@@ -38,8 +39,10 @@ def operand(value: Any, other: Proxy) -> Any:
     if isinstance(value, Tensor):
         return capture(value, other)
     other.fail(
-        f"{type(value).__name__} {value!r} is neither a traced value, a number nor a tensor",
-        "convert it with torch.as_tensor outside of the step",
+        f"{short(value)} stands where a traced value, a number or a tensor is expected",
+        "leave the operation out where there is nothing"
+        if value is None
+        else "convert it with torch.as_tensor outside of the step",
     )
 
 
@@ -68,7 +71,10 @@ def real(value: Any) -> Any:
 def axis_of(x: Proxy, dim: Any) -> int:
     """``dim`` counted from the end."""
     if not isinstance(dim, int) or isinstance(dim, bool) or not -x.ndim <= dim < x.ndim:
-        x.fail(f"dimension {dim!r} of {x.value}, which has {x.ndim} dimension(s)")
+        x.fail(
+            f"dimension {dim!r} of {x.value}, which has {x.ndim} dimension(s)",
+            "a step sees one example, no batch; dimensions count from 0, or back from -1",
+        )
     return dim - x.ndim if dim >= 0 else dim
 
 

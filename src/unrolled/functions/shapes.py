@@ -26,6 +26,10 @@ def hstack(tensors: Any) -> Proxy:
     return cat(tensors, 1 if _parts(tensors)[0].ndim > 1 else 0)
 
 
+def _listed(parts: list[Proxy]) -> str:
+    return " and ".join(str(p.value) for p in parts)
+
+
 @register("cat", "concat", "concatenate")
 def cat(tensors: Any, dim: int = 0) -> Proxy:
     """The parts one after the other along an axis."""
@@ -38,7 +42,10 @@ def cat(tensors: Any, dim: int = 0) -> Proxy:
             for a, (p, q) in enumerate(zip(part.shape, first.shape, strict=True))
         )
         if not fits:
-            first.fail(f"cat of {' and '.join(str(p.value) for p in parts)} along dimension {dim}")
+            first.fail(
+                f"cat of {_listed(parts)} along dimension {dim}",
+                "the parts must have equal lengths in every other dimension",
+            )
     return first if len(parts) == 1 else first.emit("cat", *parts[1:], axis=axis)
 
 
@@ -48,7 +55,7 @@ def stack(tensors: Any, dim: int = 0) -> Proxy:
     parts = _parts(tensors)
     for part in parts:
         if tuple(part.shape) != tuple(parts[0].shape):
-            part.fail(f"stack of {' and '.join(str(p.value) for p in parts)}: their shapes differ")
+            part.fail(f"stack of {_listed(parts)}", "the parts must have one shape")
     where = dim if dim >= 0 else dim + parts[0].ndim + 1
     return cat([unsqueeze(p, where) for p in parts], where)
 
@@ -58,7 +65,7 @@ def unsqueeze(input: Any, dim: int) -> Any:
     """A new axis of length 1."""
     x = as_proxy(input)
     if not -x.ndim - 1 <= dim <= x.ndim:
-        x.fail(f"a new dimension at {dim} of {x.value}")
+        x.fail(f"a new dimension at {dim} of {x.value}", f"it may be at 0 to {x.ndim}")
     where = dim if dim >= 0 else dim + x.ndim + 1
     return x.emit("reshape", shape=(*x.shape[:where], as_size(1), *x.shape[where:]))
 
@@ -83,7 +90,10 @@ def reshape(input: Any, *shape: Any) -> Any:
         known = x.numel()
         wanted[wanted.index(-1)] = known if rest == 1 else known // max(rest, 1)
     if n_elements(tuple(wanted)) != n_elements(x.shape) or any(n < 0 for n in wanted):
-        x.fail(f"{x.value} in the shape {tuple(wanted)}: the numbers of elements differ")
+        x.fail(
+            f"{x.value} in the shape {tuple(wanted)}",
+            f"its {x.numel()} elements must fill the new shape",
+        )
     return x.emit("reshape", shape=tuple(wanted))
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from itertools import pairwise
 from operator import index
+from reprlib import repr as short
 from typing import Any, SupportsIndex
 
 import torch
@@ -28,7 +29,7 @@ def cut(x: Proxy, axis: int, start: Any, stop: Any, step: int = 1) -> Proxy:
 
     first, last = bound(start, as_size(0)), bound(stop, size)
     if last <= first:
-        x.fail(f"an empty slice {start}:{stop} of {x.value}")
+        x.fail(f"an empty slice {start}:{stop} of {x.value}", "one entry or more is needed")
     return x.emit("slice", axis=axis, start=first, stop=last, step=step)
 
 
@@ -38,7 +39,10 @@ def getitem(x: Proxy, indices: Any) -> Any:
     items = list(indices) if isinstance(indices, tuple) else [indices]  # type: ignore[arg-type]
     given = sum(i is not None and i is not Ellipsis for i in items)
     if given > x.ndim or len(items) - given - sum(i is None for i in items) > 1:
-        x.fail(f"{given} indices for {x.value}, which has {x.ndim} dimension(s)")
+        x.fail(
+            f"{given} indices for {x.value}, which has {x.ndim} dimension(s)",
+            "a step sees one example, no batch",
+        )
     positions = [i for i in items if not (i is None or i is Ellipsis or isinstance(i, slice))]
     if len(positions) > 1 and any(map(_is_list, positions)):
         x.fail(
@@ -70,7 +74,7 @@ def _index(y: Proxy, axis: int, item: Any) -> tuple[Proxy, bool]:
         return cut(y, axis, item.start, item.stop, 1 if item.step is None else int(item.step)), True
     if isinstance(item, Proxy):
         y.fail(
-            f"{y.value} indexed by the traced value {item.value}",
+            f"{y.value} indexed by {item.value}",
             "indices must be known when the cell is compiled; use torch.where to choose by value",
         )
     if _is_list(item):
@@ -79,11 +83,14 @@ def _index(y: Proxy, axis: int, item: Any) -> tuple[Proxy, bool]:
             y.fail(f"an index list for {y.value} needs integers in one dimension")
         return take(y, axis, indices.tolist()), True
     if isinstance(item, bool) or not isinstance(item, SupportsIndex):
-        y.fail(f"{y.value} indexed by {type(item).__name__} {item!r}", "use integers and slices")
+        y.fail(f"{y.value} indexed by {short(item)}", "use integers, slices and lists of integers")
     given = item if isinstance(item, int) else index(item)
     position = given + y.shape[axis] if given < 0 else as_size(given)
     if not 0 <= position < y.shape[axis]:
-        y.fail(f"index {item} of {y.value}: it has {y.shape[axis]} entries in that dimension")
+        y.fail(
+            f"index {item} of {y.value}, which has {y.shape[axis]} entries in that dimension",
+            "indices count from 0, or back from -1",
+        )
     return cut(y, axis, position, position + 1), False
 
 
@@ -98,7 +105,10 @@ def take(y: Proxy, axis: int, indices: list[int]) -> Proxy:
     """The entries at fixed positions along an axis, in that order, repeats allowed."""
     size = int(y.shape[axis])
     if any(not -size <= i < size for i in indices) or not indices:
-        y.fail(f"indices {indices} of {y.value}: it has {size} entries in that dimension")
+        y.fail(
+            f"indices {indices} of {y.value}, which has {y.shape[axis]} entries in that dimension",
+            "indices count from 0, or back from -1; one or more are needed",
+        )
     return y.emit("take", axis=axis, indices=tuple(i % size for i in indices))
 
 
@@ -138,7 +148,10 @@ def narrow(input: Any, dim: int, start: int, length: int) -> Any:
     axis = axis_of(x, dim)
     first = start + x.shape[axis] if start < 0 else start
     if not 0 <= first <= first + length <= x.shape[axis]:
-        x.fail(f"{length} entries from {start} of {x.value} in dimension {dim}")
+        x.fail(
+            f"{length} entries from {start} of {x.value} in dimension {dim}",
+            f"it has {x.shape[axis]} there",
+        )
     return cut(x, axis, first, first + length)
 
 
@@ -171,7 +184,7 @@ def split(input: Any, split_size_or_sections: Any, dim: int = 0) -> tuple[Proxy,
     if isinstance(split_size_or_sections, int):
         length = split_size_or_sections
         if length < 1:
-            x.fail(f"parts of length {length} of {x.value}")
+            x.fail(f"parts of length {length} of {x.value}", "give a length of 1 or more")
         lengths = [length] * (int(size) // int(length))
         if int(size) % int(length):
             lengths.append(size - length * len(lengths))
