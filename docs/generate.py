@@ -65,13 +65,11 @@ def with_table(page: str) -> str:
 
 def with_output(name: str, page: str) -> str:
     """A page with what its Python blocks print written anew; run in an empty directory."""
-    here = Path.cwd()
     linecache.cache[name] = (len(page), None, page.splitlines(keepends=True), name)
     namespace: dict[str, Any] = {"__name__": "__main__"}
     lines = page.splitlines()
     edits: list[tuple[int, int, str]] = []
     printed = ""
-    os.chdir(tempfile.mkdtemp())
     for block in blocks_of(page):
         if block.is_output:
             n = len(block.text.splitlines())
@@ -81,7 +79,6 @@ def with_output(name: str, page: str) -> str:
             with contextlib.redirect_stdout(io.StringIO()) as out:
                 exec(code, namespace)
             printed = out.getvalue()
-    os.chdir(here)
     for start, stop, text in reversed(edits):
         lines[start:stop] = text.rstrip("\n").split("\n")
     return "\n".join(lines) + "\n"
@@ -97,7 +94,10 @@ def generated() -> dict[Path, str]:
         page = with_table(page) if path == README else page
         # Twice, for an output's length moves the lines that a later one may print.
         for _ in range(2):
-            page = with_output(path.relative_to(ROOT).as_posix(), page)
+            with tempfile.TemporaryDirectory() as empty:
+                os.chdir(empty)
+                page = with_output(path.relative_to(ROOT).as_posix(), page)
+                os.chdir(ROOT)
         pages[path] = page
     return pages
 

@@ -53,12 +53,21 @@ def test_a_packed_sequence_does_not_run_the_fused_kernel() -> None:
 
 
 def test_torchs_kernels() -> None:
-    assert un.GRU(3, 4, 2).explain() == (
-        "all layers: backend 'torch', none of ours is faster yet\n"
+    assert un.GRU(3, 4, 2, backend="torch").explain() == (
+        "all layers: backend 'torch', which was asked for\n"
         "  in float32 on cpu: ATen's loop over time, a matrix product and some elementwise "
         "kernels each step"
     )
-    assert "backend 'torch', which was asked for" in un.GRU(3, 4, backend="torch").explain()
+
+
+def test_both_are_explained_where_the_call_decides() -> None:
+    text = un.GRU(3, 4).explain()
+    assert text.startswith(
+        "all layers, padded sequences of 8 steps or more: compiled, as below\n"
+        "all layers, shorter or packed sequences, and under torch's transforms:\n"
+        "all layers: backend 'torch', the fastest there\n"
+    )
+    assert "layer 0 (D=3, H=4): backend 'cpu'" in text
 
 
 def test_what_cudnn_can_not_do(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -66,7 +75,7 @@ def test_what_cudnn_can_not_do(monkeypatch: pytest.MonkeyPatch) -> None:
         return stock.Kernel("cuDNN", second_derivatives=False, backward_in_eval=False)
 
     monkeypatch.setattr(stock, "kernel", cudnn)
-    assert un.LSTM(3, 4).explain().splitlines()[1:] == [
+    assert un.LSTM(3, 4, backend="torch").explain().splitlines()[1:] == [
         "  in float32 on cpu: cuDNN",
         "  it has no second derivatives; backend='reference' has them",
         "  its backward pass needs .train(); backend='reference' has it after .eval()",

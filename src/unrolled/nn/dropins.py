@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from unrolled.cell import Cell
 from unrolled.cells import gru, lstm, lstm_projected, rnn
 from unrolled.ir import Graph
-from unrolled.nn import stack, stock
+from unrolled.nn import choice, stack, stock
 from unrolled.nn.checks import Interface, check_backend, check_input, check_states, describe
 from unrolled.nn.explain import explain, graphs
 from unrolled.nn.parameters import layer_sizes
@@ -69,7 +69,7 @@ class _DropIn(nn.RNNBase):
         Raises ``TypeError``, ``ValueError`` or ``RuntimeError``, as torch does, for an input or a
         state of wrong type, shape, dtype or device.
         """
-        if self.backend not in ("auto", stock.NAME):
+        if self._runs_ours(input):
             return self._compiled(input, hx)
         try:
             return super().forward(input, hx)
@@ -81,6 +81,12 @@ class _DropIn(nn.RNNBase):
             except (TypeError, ValueError, RuntimeError) as clearer:
                 raise clearer from None
             raise
+
+    def _runs_ours(self, input: object) -> bool:
+        """Whether a call runs as compiled equations; if not, on torch's kernels."""
+        if self.backend != "auto":
+            return self.backend != stock.NAME
+        return choice.runs_ours(input, self._weight(), self.batch_first)
 
     def _compiled(self, input: Input, hx: Any) -> tuple[Input, Any]:
         interface, given = self._checked(input, hx)
@@ -110,12 +116,14 @@ class _DropIn(nn.RNNBase):
 
     def explain(self) -> str:
         """Which kernel or backend runs each layer and why; for a backend, its plan too."""
-        if self.backend not in ("auto", stock.NAME):
-            weight = self._weight()
-            return explain(
-                self.cell, self._layer_sizes(), weight.dtype, self.backend, weight.device.type
-            )
-        return stock.explain(self.mode, self.proj_size, self._weight(), self.backend)
+        weight = self._weight()
+        theirs = stock.explain(self.mode, self.proj_size, weight, self.backend)
+        if self.backend == stock.NAME or (self.backend == "auto" and not choice.can_run(weight)):
+            return theirs
+        ours = explain(
+            self.cell, self._layer_sizes(), weight.dtype, self.backend, weight.device.type
+        )
+        return ours if self.backend != "auto" else f"{choice.RULE}\n{theirs}\n\n{ours}"
 
     def extra_repr(self) -> str:
         """The arguments that are not at their defaults."""
