@@ -1,8 +1,8 @@
-"""The Graph, the Plan and the LaTeX of each textbook cell are what stands in ``tests/golden/cells``.
+"""Graph, Plan and LaTeX of each textbook cell are what stands in ``tests/golden/cells``.
 
-The plan is for all gradients: of the input, the initial states and every parameter.  The texts leave
-out source lines, which move with every edit of a cell (``test_trace.py`` holds those).  After a
-change of the compiler or of a cell::
+The plan is for all gradients: of the input, the initial states and every parameter.  The texts
+leave out source lines, which move with every edit of a cell (``test_trace.py`` holds those).  After
+a change of the compiler or of a cell::
 
     pytest tests/core/test_golden.py --update-golden
     git diff tests/golden
