@@ -15,10 +15,14 @@ from unrolled.ir import Atom, Equation, Var, n_elements
 
 TEMPLATE = Path(__file__).parent / "templates" / "loop.c"
 _RESERVED = set(
-    "auto break case char const continue default do double else enum extern float for goto if inline "
-    "int long register restrict return short signed sizeof static struct switch typedef union unsigned "
-    "void volatile while real whole vec T B t r j k b0 R id n p ld main".split()
+    "asm auto break case char const continue default do double else enum extern float for goto if "
+    "inline int long register restrict return short signed sizeof static struct switch typedef typeof "
+    "union unsigned void volatile while real whole vec T B t r j k b0 R id n p ld main linux unix i386 "
+    "fabs sqrt expm1 log log1p sin cos erf pow".split()
 )
+"""Words of C, of the template, and libm's functions, which a variable would hide."""
+_SHAPED = re.compile(r"(next|out|sum)\d+|[^a-z]*[A-Z][^a-z]*[A-Z][^a-z]*")
+"""The template's own pointers, and what may be a macro."""
 _ALIGN = 16  # numbers: rows of scratch memory start on a cache line
 
 
@@ -77,7 +81,7 @@ class _Emitter:
         self._give_scratch()
         body = self._body(written)
         fields = {
-            "name": placement.graph.name,
+            "name": _plain(placement.graph.name),
             "tables": "\n".join(self.tables),
             "pointers": self._pointers(written),
             "begin": self._begin(),
@@ -99,8 +103,9 @@ class _Emitter:
     def name(self, var: Var) -> str:
         """The user's name for a value, as C allows it; derived names end in ``__`` and a letter."""
         if var not in self.names:
-            base = re.sub(r"[^A-Za-z0-9_]", "_", var.name).replace("__", "_").strip("_") or "u"
-            if base[0].isdigit() or base in _RESERVED or keyword.iskeyword(base):
+            base = re.sub(r"[^A-Za-z0-9]+", "_", var.name).strip("_") or "u"
+            word = keyword.iskeyword(base) or base in _RESERVED or base.removesuffix("f") in _RESERVED
+            if base[0].isdigit() or word or _SHAPED.fullmatch(base):
                 base = f"{base}_"
             taken = set(self.names.values())
             name, n = base, 1
@@ -121,7 +126,7 @@ class _Emitter:
             self.strides[var] = stride
             if is_product:
                 self.offsets[var] = self.shared_row
-                self.shared_row += 2 * stride
+                self.shared_row += stride * (3 if var in self.layout.doubled else 2)
             else:
                 self.offsets[var] = self.scratch_row
                 self.scratch_row += stride * (2 if var in self.layout.doubled else 1)
@@ -198,8 +203,10 @@ class _Emitter:
         for var, offset in self.offsets.items():
             stride = self.strides[var]
             if self.layout.kinds[var] == "product":
+                # Another thread may still read a state's product of two steps ago.
+                turn = "step % 3" if var in self.layout.doubled else "parity"
                 lines.append(
-                    f"real *const {self.name(var)}__s = shared + R * ({offset} + parity * {stride});"
+                    f"real *const {self.name(var)}__s = shared + R * ({offset} + {turn} * {stride});"
                 )
             else:
                 name = self.name(var)
@@ -245,7 +252,7 @@ class _Emitter:
             if var in self.direct:
                 n, name = n_elements(var.shape), self.name(var)
                 copies += [
-                    f"for (long r = 0; split && r < R; r++)  // {var.name}",
+                    f"for (long r = 0; split && r < R; r++)  // {_plain(var.name)}",
                     f"    if (OWNS(r)) memcpy({to}, {name}__s + r * {name}__d, {n} * sizeof(real));",
                 ]
             else:
@@ -287,7 +294,7 @@ class _Emitter:
         n = n_elements(var.shape)
         index = "0" if address.scalar else "j"
         copies += [
-            f"for (long r = 0; r < R; r++) {{  // {var.name}",
+            f"for (long r = 0; r < R; r++) {{  // {_plain(var.name)}",
             f"    const real *const from = {self.row(var)};",
             f"    real *const to = OWNS(r) ? {to} : unowned;",
             "    VECTORISED",
@@ -306,7 +313,7 @@ class _Emitter:
         def operand(atom: Atom) -> str:
             if not isinstance(atom, Var):
                 return (
-                    f"(real){atom!r}"
+                    f"(real){float(atom)!r}"
                     if atom == atom and abs(atom) != float("inf")
                     else _special(atom)
                 )
@@ -474,13 +481,18 @@ def _positions(equation: Equation) -> list[tuple[Var, list[tuple[int, int]]]]:
 def _special(value: float) -> str:
     if value != value:
         return "NAN"
-    return "INFINITY" if value > 0 else "-INFINITY"
+    return "INFINITY" if value > 0 else "(-INFINITY)"
 
 
 def _comment(equation: Equation) -> str:
     if equation.location is None:
         return ""
-    return f"  // {PurePath(equation.location.file).name}:{equation.location.line}"
+    return f"  // {_plain(PurePath(equation.location.file).name)}:{equation.location.line}"
+
+
+def _plain(text: str) -> str:
+    """A text for a comment, which must not end it: saved equations may come from anyone."""
+    return re.sub(r"[^\w .,:<>\[\]()-]", "_", text)
 
 
 def _indent(lines: list[str], levels: int) -> str:

@@ -190,7 +190,7 @@ class _Loop:
         threads: int,
     ) -> None:
         source = self.source
-        streams = [self._stream(values[v.name], v, n_steps, n_examples) for v in source.streams]
+        streams = [self._stream(values[v.name], n_steps, n_examples) for v in source.streams]
         arrays = [self._array(values[v.name]) for v in source.arrays]
         packed_by_matrix: dict[Var, Tensor] = {}
         for equation in source.matrices:
@@ -199,9 +199,9 @@ class _Loop:
                 packed_by_matrix[matrix] = self.products.pack(values[matrix.name].detach())
         packed = [packed_by_matrix[e.inputs[0]] for e in source.matrices]
         initial = [s.contiguous() for s in states]
-        held = [*streams, *arrays, *packed, *initial, *out.values(), *final, *sums]
+        held = [*(s for s, _ in streams), *arrays, *packed, *initial, *out.values(), *final, *sums]
         pointers = (ctypes.c_void_p * max(1, len(held)))(*(t.data_ptr() for t in held))
-        rows = (_LONG * max(1, len(streams)))(*(s.stride(1) for s in streams))
+        rows = (_LONG * max(1, len(streams)))(*(apart for _, apart in streams))
         shares = share(n_examples, self._work, threads)
         own_rows = n_examples if shares.split else shares.block
         per_thread = own_rows * (source.scratch_row + (0 if shares.split else source.shared_row))
@@ -219,14 +219,16 @@ class _Loop:
         dense = value if value.is_contiguous() else value.contiguous()
         return dense if dense.dtype is self._dtype else dense.to(self._dtype)
 
-    def _stream(self, value: Tensor, var: Var, n_steps: int, n_examples: int) -> Tensor:
-        """A sequence whose rows are evenly apart: [T, B, n] with stride(0) = B * stride(1)."""
+    def _stream(self, value: Tensor, n_steps: int, n_examples: int) -> tuple[Tensor, int]:
+        """A sequence [T, B, n] and the distance of its rows, even over examples and steps."""
         real = value if value.dtype is self._dtype else value.to(self._dtype)
         flat = real if real.ndim == 3 else real.reshape(n_steps, n_examples, -1)
         width = flat.shape[2]
-        even = flat.stride(0) == n_examples * flat.stride(1) or n_steps == 1
+        # torch gives a dimension of length 1 any stride.
+        apart = flat.stride(1) if n_examples > 1 else flat.stride(0) if n_steps > 1 else width
+        even = flat.stride(0) == n_examples * apart or n_steps == 1
         dense = flat.stride(2) == 1 or width == 1
-        return flat if even and dense and flat.stride(1) >= width else flat.contiguous()
+        return (flat, apart) if even and dense and apart >= width else (flat.contiguous(), width)
 
     def _around(self, equations: Iterable[Equation], values: Values, like: Tensor) -> None:
         for equation in equations:

@@ -68,8 +68,9 @@ class Layout:
 def lay_out(placement: Placement) -> Layout:
     """Decide for every value of the loop."""
     layout = Layout(placement)
+    multiplied = _read_by_products(placement)
     for equation in placement.loop:
-        layout.kinds[equation.out] = _kind(layout, equation)
+        layout.kinds[equation.out] = _kind(layout, equation, equation.out in multiplied)
     for equation in placement.loop:
         _find_address(layout, equation)
         _find_level(layout, equation)
@@ -79,7 +80,18 @@ def lay_out(placement: Placement) -> Layout:
     return layout
 
 
-def _kind(layout: Layout, equation: Equation) -> Kind:
+def _read_by_products(placement: Placement) -> set[Var]:
+    """The vectors that products read, and what these are views of."""
+    found: set[Var] = set()
+    for equation in reversed(placement.loop):
+        if equation.op == "matmul":
+            found.add(equation.inputs[1])
+        elif equation.out in found and TABLE[equation.op].cost == "view":
+            found.update(equation.inputs)
+    return found
+
+
+def _kind(layout: Layout, equation: Equation, multiplied: bool) -> Kind:
     match equation.op:
         case "matmul":
             return "product"
@@ -89,7 +101,7 @@ def _kind(layout: Layout, equation: Equation) -> Kind:
             return "cat" if equation["axis"] == -len(equation.out.shape) else "rearrangement"
         case "reshape":
             return "alias"
-        case "broadcast" if layout.size(equation.inputs[0]) == 1:
+        case "broadcast" if layout.size(equation.inputs[0]) == 1 and not multiplied:
             return "alias"
         case "slice" if equation["step"] == 1 and equation["axis"] == -len(equation.out.shape):
             return "alias"
@@ -103,7 +115,7 @@ def _find_address(layout: Layout, equation: Equation) -> None:
     (source,) = equation.inputs
     below = layout.address(source)
     offset = below.offset
-    if equation.op == "slice":
+    if equation.op == "slice" and not below.scalar:
         row = layout.size(source) // int(source.shape[0])
         offset += int(equation["start"]) * row
     scalar = below.scalar or (equation.op == "broadcast" and layout.size(equation.out) > 1)

@@ -11,8 +11,8 @@
  * Two ways to share the work.  Rows (split = 0): each thread takes blocks of examples; no barrier.
  * Columns (split = 1), for few examples: all threads hold all examples, each computes its part of every
  * product into shared memory, with a barrier after it; the rest they all compute, and each writes its own
- * examples' results.  Products alternate between two buffers, so that no thread writes what another still
- * reads.
+ * examples' results.  Products alternate between two buffers (a state's among three), so that no thread writes
+ * what another still reads.
  */
 #include "functions.h"
 #include <omp.h>
