@@ -125,6 +125,14 @@ class _Loop:
         self._work = sum(
             int(e.inputs[0].shape[0]) * int(e.inputs[0].shape[1]) for e in self.source.matrices
         )
+        later = {v.name for e in self.placement.after for v in e.inputs} | set(wanted)
+        later |= {o.var.name for o in self.placement.graph.outputs}
+        # What only the loop reads, such as the input's product, is large: let go of it in time.
+        self._passing = [
+            e.out.name
+            for e in self.placement.before
+            if e.out.per_step and e.out.name not in later
+        ]
         self._constants = {
             c.var.name: torch.tensor(c.data, dtype=dtype).reshape(concrete(c.var.shape))
             for c in self.placement.graph.constants
@@ -151,6 +159,8 @@ class _Loop:
         else:
             for to, state in zip(final, states, strict=True):
                 to.copy_(state)
+        for name in self._passing:
+            del values[name]
         values.update((v.name, t != 0 if v.dtype == "bool" else t) for v, t in sequences.items())
         values.update((e.out.name, s.sum(0)) for e, s in zip(source.totals, sums, strict=True))
         self._around(self.placement.after, values, like)
