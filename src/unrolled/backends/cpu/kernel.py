@@ -129,9 +129,7 @@ class _Loop:
         later |= {o.var.name for o in self.placement.graph.outputs}
         # What only the loop reads, such as the input's product, is large: let go of it in time.
         self._passing = [
-            e.out.name
-            for e in self.placement.before
-            if e.out.per_step and e.out.name not in later
+            e.out.name for e in self.placement.before if e.out.per_step and e.out.name not in later
         ]
         self._constants = {
             c.var.name: torch.tensor(c.data, dtype=dtype).reshape(concrete(c.var.shape))
