@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from unrolled.ir import Graph, Role, Var, dtype_of, n_elements
+from collections.abc import Mapping
+
+from unrolled.ir import Equation, Graph, Role, Var, dtype_of, n_elements
 from unrolled.ops import TABLE
 
 
@@ -24,31 +26,10 @@ def verify(graph: Graph) -> Graph:
         right = len(constant.data) == n_elements(constant.var.shape)
         _require(right, f"constant {constant.var} has {len(constant.data)} numbers")
     for equation in graph.equations:
-        row = TABLE.get(equation.op)
-        _require(row is not None, f"{equation.op} is not in the op table")
-        assert row is not None
-        _require(
-            row.arity is None or row.arity == len(equation.args),
-            f"{equation.op} takes {row.arity} operands, {equation} has {len(equation.args)}",
-        )
-        for arg in equation.inputs:
-            _require(
-                known.get(arg.name) == arg, f"{arg} is read before it is defined, in: {equation}"
-            )
-        _require(bool(equation.inputs), f"no variable is read in: {equation}")
-        shapes = [a.shape if isinstance(a, Var) else None for a in equation.args]
-        shape = tuple(row.shape(*shapes, **dict(equation.attributes)))
-        _require(shape == tuple(equation.out.shape), f"the result has shape {shape} in: {equation}")
-        per_step = row.cost != "total" and any(a.per_step for a in equation.inputs)
-        _require(
-            per_step == equation.out.per_step, f"what varies over time is wrong in: {equation}"
-        )
-        dtype = row.dtype(*map(dtype_of, equation.args))
-        _require(dtype == equation.out.dtype, f"the result is {dtype} in: {equation}")
-        _require(
-            equation.out.role == "value", f"{equation.out} is computed and a {equation.out.role}"
-        )
-        _require(equation.out.name not in known, f"{equation.out.name} is defined twice")
+        problem = _problem(equation, known)
+        if problem is not None:
+            args = ", ".join(a.name if isinstance(a, Var) else str(a) for a in equation.args)
+            raise ValueError(f"{problem}, in: {equation.out} = {equation.op}({args})")
         known[equation.out.name] = equation.out
     _require(len(graph.next_states) == len(graph.states), "states and next states differ in number")
     for var in graph.results:
@@ -59,6 +40,39 @@ def verify(graph: Graph) -> Graph:
     names = [o.name for o in graph.outputs]
     _require(len(set(names)) == len(names), f"two outputs have one name, in: {', '.join(names)}")
     return graph
+
+
+def _problem(equation: Equation, known: Mapping[str, Var]) -> str | None:
+    """What is wrong with an equation that follows the definitions of what is known."""
+    row, out = TABLE.get(equation.op), equation.out
+    if row is None:
+        return f"{equation.op} is not in the op table"
+    if row.arity is not None and row.arity != len(equation.args):
+        return f"{equation.op} takes {row.arity} operand(s), not {len(equation.args)}"
+    if not equation.inputs:
+        return "no variable is read"
+    for arg in equation.inputs:
+        if known.get(arg.name) != arg:
+            return f"{arg} is read before it is defined"
+    try:
+        shapes = [a.shape if isinstance(a, Var) else None for a in equation.args]
+        shape = tuple(row.shape(*shapes, **dict(equation.attributes)))
+        dtype = row.dtype(*map(dtype_of, equation.args))
+    except ValueError as error:
+        return str(error)
+    per_step = row.cost != "total" and any(a.per_step for a in equation.inputs)
+    if out.name in known:
+        return f"{out.name} is defined twice"
+    wanted = Var(out.name, shape, "value", per_step, dtype)
+    if out != wanted:
+        return f"the result is {_described(wanted)}, not {_described(out)}"
+    return None
+
+
+def _described(var: Var) -> str:
+    kind = "condition" if var.dtype == "bool" else "value"
+    varies = "at each step" if var.per_step else "of the whole call"
+    return f"the {kind if var.role == 'value' else var.role} {var} {varies}"
 
 
 def verify_step(graph: Graph) -> Graph:
