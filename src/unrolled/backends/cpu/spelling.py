@@ -1,6 +1,6 @@
 """How the CPU backend spells each elementwise op in C; ``{0}``, ``{1}``, … are its operands.
 
-``sign``, ``maximum`` and ``minimum`` are written so that NaN in gives NaN out, as in torch.
+As in torch, ``maximum`` and ``minimum`` of a NaN and anything are NaN, and its ``sign`` is 0.
 Functions in capitals are in ``templates/functions.h``, in the loop's precision.
 """
 
@@ -15,8 +15,8 @@ SPELLING = {
     "mul": "{0} * {1}",
     "div": "{0} / {1}",
     "abs": "FABS({0})",
-    "sign": "{0} != {0} ? {0} : (real)({0} > 0) - (real)({0} < 0)",
-    "relu": "{0} <= 0 ? 0 : {0}",
+    "sign": "(real)({0} > 0) - (real)({0} < 0)",
+    "relu": "{0} < 0 ? 0 : {0}",
     "exp": "EXP({0})",
     "expm1": "EXPM1({0})",
     "log": "LOG({0})",
