@@ -31,10 +31,10 @@ class Size(int):
         return (Size, (int(self), dict(self.terms), self.constant))
 
     def __str__(self) -> str:
-        parts = [(c, symbol if abs(c) == 1 else f"{abs(c)}*{symbol}") for symbol, c in self.terms]
+        parts = [(c, _scaled(abs(c), symbol)) for symbol, c in self.terms]
         if self.constant or not parts:
             parts.append((self.constant, str(abs(self.constant))))
-        # A size expression has no unary minus: what is added comes first, if there is any.
+        # What is added comes first, if there is any.
         (first, text), *rest = sorted(parts, key=lambda part: part[0] < 0)
         return (
             ("-" if first < 0 else "")
@@ -89,6 +89,8 @@ class Size(int):
             return NotImplemented
         divisor = as_size(other)
         value = int(self) // int(divisor)
+        if not divisor.terms and not self.terms:
+            return as_size(value)
         if not divisor.terms:
             exact = gcd(*(c for _, c in self.terms), self.constant) % divisor.constant == 0
             if exact:
@@ -115,6 +117,12 @@ def as_size(value: object) -> Size:
 def named(name: str, value: int) -> Size:
     """The size called ``name``."""
     return Size(value, {name: 1})
+
+
+def _scaled(factor: int, symbol: str) -> str:
+    if factor == 1:
+        return symbol
+    return f"{factor}*{symbol}" if symbol.isidentifier() else f"{factor}*({symbol})"
 
 
 def _atom(size: Size) -> str:
@@ -182,6 +190,8 @@ def _check(node: ast.expr, expression: str) -> None:
     match node:
         case ast.Name() | ast.Constant(value=int()):
             return
+        case ast.UnaryOp(op=ast.USub(), operand=operand):
+            _check(operand, expression)
         case ast.BinOp(
             left=left, op=ast.Add() | ast.Sub() | ast.Mult() | ast.FloorDiv(), right=right
         ):
@@ -198,6 +208,8 @@ def _evaluate(node: ast.expr, sizes: Mapping[str, int]) -> Size:
             return value if isinstance(value, Size) else named(name, value)
         case ast.Constant(value=int(value)):
             return as_size(value)
+        case ast.UnaryOp(operand=operand):
+            return -_evaluate(operand, sizes)
         case ast.BinOp(left=left, op=op, right=right):
             a, b = _evaluate(left, sizes), _evaluate(right, sizes)
             match op:
