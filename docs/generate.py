@@ -25,9 +25,9 @@ from typing import Any
 ROOT = Path(__file__).parent.parent
 sys.path[:0] = [str(ROOT / "docs"), str(ROOT / "tests")]
 
-from markdown_blocks import blocks_of  # noqa: E402
 from tables import paper, summary, table  # noqa: E402
 
+from markdown_blocks import blocks_of  # noqa: E402  # pyright: ignore[reportMissingImports]
 from unrolled.cells import CELLS  # noqa: E402
 
 CELLS_PAGE = ROOT / "docs" / "cells.md"

@@ -1,4 +1,4 @@
-"""A Graph as a function of one example at one time step, for cells that have no source of their own."""
+"""A Graph as a step function, for cells that have no source of their own."""
 
 from __future__ import annotations
 

@@ -1,8 +1,9 @@
 """A Graph as LaTeX: the equations of the cell, typeset from what is compiled.
 
-Values with a name of the user's own get a line each, the rest stand in place.  A state is ``h_{t-1}``
-where it is read and ``h_t`` where it is computed; a join that is cut into named parts is written as
-a column, ``[r_t; z_t] = …``.  Spelling and precedence of each op stand in the op table.
+Values with a name of the user's own get a line each, the rest stand in place.  A state is
+``h_{t-1}`` where it is read and ``h_t`` where it is computed; a join that is cut into named parts
+is written as a column, ``[r_t; z_t] = …``.  Spelling and precedence of each op stand in the op
+table.
 """
 
 from __future__ import annotations
@@ -99,7 +100,7 @@ class _Typesetter:
         return rf"\begin{{bmatrix}} {parts} \end{{bmatrix}}"
 
     def _has_line(self, var: Var) -> bool:
-        """Whether a value gets a line: it has a name, is a next state, or is read more than once."""
+        """Whether a value gets a line: it has a name, is a next state, or is read twice."""
         if var in self.in_column:
             return False
         if self.made[var].op in INLINE:

@@ -23,7 +23,7 @@ def reduced(cell: Cell) -> tuple[Any, ...]:
         origin = find(module, name)
     except (AttributeError, ImportError, KeyError):
         origin = None
-    if getattr(origin, "function", None) is not cell.function:
+    if origin is None or getattr(origin, "function", None) is not cell.function:
         raise pickle.PicklingError(
             f"cell {cell.name} can't be pickled, as {module}.{name} does not lead to it: define it "
             "at the top of a module, or save its equations and load them by Cell.from_graphs"

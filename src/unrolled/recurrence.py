@@ -1,4 +1,4 @@
-"""``recurrence``: a cell over a sequence, with the backward pass that was derived from its equations.
+"""``recurrence``: a cell over a sequence, with the backward pass derived from its equations.
 
 The only autograd function of the package.  Its forward and backward are one kernel call each; under
 ``create_graph`` the forward pass is run again on the differentiable reference kernel, so that torch
@@ -86,8 +86,8 @@ def _segment(checkpoint: int | str, n_steps: int) -> int:
         return max(1, isqrt(n_steps))
     if not isinstance(checkpoint, int) or isinstance(checkpoint, bool) or checkpoint < 1:
         raise ValueError(
-            f"checkpoint={checkpoint!r}: expected 'sqrt' or the number of steps from one kept state "
-            "to the next, 1 or more"
+            f"checkpoint={checkpoint!r}: expected 'sqrt' or the number of steps from one kept "
+            "state to the next, 1 or more"
         )
     return checkpoint
 

@@ -1,4 +1,4 @@
-"""Which kernel a call of a drop-in runs on under ``backend="auto"``, and that it gives torch's results."""
+"""Which kernels a drop-in runs on under ``backend="auto"``, and that they give torch's results."""
 
 from __future__ import annotations
 

@@ -23,7 +23,8 @@ def fresh() -> LanguageModel:
 def test_the_model_learns_and_is_saved(tmp_path: Path) -> None:
     result = fit(fresh(), TEXT, tmp_path / "fox", CONFIG)
     assert result.progress.step == 60
-    assert result.progress.best_loss is not None and result.progress.best_loss < 1.0
+    assert result.progress.best_loss is not None
+    assert result.progress.best_loss < 1.0
     loaded = LanguageModel.from_pretrained(tmp_path / "fox")
     assert "".join(loaded.generate("the quick br", length=6, temperature=0.05, seed=0)) == "own fo"
 

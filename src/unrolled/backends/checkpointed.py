@@ -2,8 +2,8 @@
 
 The forward run keeps the state before every k-th step and nothing else.  The reverse run takes
 the segments from last to first, runs each forward again for its residuals, and then backward.  With
-k = √T, both the kept states and one segment's residuals are O(√T) (Griewank 1992; Chen et al. 2016),
-for one more forward run.
+k = √T, both the kept states and one segment's residuals are O(√T) (Griewank 1992; Chen et al.
+2016), for one more forward run.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What a backend hands back: a kernel that runs a plan over a whole sequence, in both directions."""
+"""What a backend hands back: a kernel that runs a plan over a sequence, in both directions."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Run:
 
 @dataclass(frozen=True)
 class Gradients:
-    """What a reverse run gives: cotangents of inputs and parameters by name, and of initial states."""
+    """What a reverse run gives: cotangents of inputs and parameters, and of initial states."""
 
     outputs: Values
     states: tuple[Tensor, ...]
@@ -47,5 +47,5 @@ class Kernel(Protocol):
     def backward(
         self, residuals: Values, d_outputs: Mapping[str, Tensor], d_states: Sequence[Tensor]
     ) -> Gradients:
-        """From the cotangents of outputs [T, B, size] and of final states back to everything wanted."""
+        """From the cotangents of outputs [T, B, size] and final states to everything wanted."""
         ...

@@ -62,7 +62,8 @@ class ReferenceKernel:
         self, residuals: Values, d_outputs: Mapping[str, Tensor], d_states: Sequence[Tensor]
     ) -> Gradients:
         """Run the reverse step from the last time step to the first."""
-        assert self._reverse is not None and self.plan.reverse is not None, "lowered without wrt"
+        assert self._reverse is not None, "lowered without wrt"
+        assert self.plan.reverse is not None, "lowered without wrt"
         graph = self.plan.reverse.graph
         names = (o.name for o in self.plan.forward.graph.outputs)
         d_named = {v.name: d_outputs[n] for v, n in zip(graph.inputs, names, strict=True)}

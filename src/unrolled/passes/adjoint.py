@@ -2,9 +2,9 @@
 
 Reverse-mode differentiation of one step (Werbos 1990; Griewank & Walther 2008) gives another
 Graph.  Its states are the cotangents that are carried from step t+1 to step t, its inputs the
-cotangents of the step's outputs, its residuals the values of the forward step that it reads, and its
-outputs the cotangents of the input and of the parameters, these summed over all steps and examples
-(``total``).  Run from the last step to the first, it is backpropagation through time.
+cotangents of the step's outputs, its residuals the values of the forward step that it reads, and
+its outputs the cotangents of the input and of the parameters, these summed over all steps and
+examples (``total``).  Run from the last step to the first, it is backpropagation through time.
 """
 
 from __future__ import annotations
@@ -102,7 +102,7 @@ class _Cotangents:
             self._parts[var].append(summed)
 
     def take(self, var: Var) -> Proxy | None:
-        """The whole cotangent of ``var``, named after it; all that read it must have contributed."""
+        """The whole cotangent of ``var``, once all that read it have contributed."""
         parts = _join_places(self._builder, self._parts.pop(var, []), var)
         if not parts:
             return None
@@ -128,7 +128,7 @@ class _Cotangents:
 
 
 def _join_places(builder: Builder, parts: list[Proxy], var: Var) -> list[Proxy]:
-    """Cotangents of slices that tile the whole become one ``cat`` instead of a sum of padded parts."""
+    """Cotangents of slices that tile the whole become one ``cat``, not a sum of padded parts."""
     made = {e.out: e for e in builder.equations}
     for axis in range(-len(var.shape), 0):
         places = [made[p.value] for p in parts if p.value in made and made[p.value].op == "place"]

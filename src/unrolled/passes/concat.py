@@ -37,7 +37,8 @@ def split_concatenated(graph: Graph) -> Graph:
             return builder.copy(equation, args)
         assert join is not None
         weight, vector = args
-        assert isinstance(vector, Var) and isinstance(weight, Var)
+        assert isinstance(vector, Var)
+        assert isinstance(weight, Var)
         builder.locate = lambda: equation.location
         total: Var | None = None
         start = join.inputs[0].shape[0] * 0

@@ -62,7 +62,8 @@ def linear_form(graph: Graph) -> LinearForm | None:
         outputs.append(Output(f"b_{state.name}", _filled(builder, state, form.shift, 0.0)))
     coefficients = Graph(
         f"{graph.name}, linear", graph.inputs, (), graph.parameters,
-        (*graph.constants, *builder.constants), graph.residuals, tuple(builder.equations), (), tuple(outputs),
+        (*graph.constants, *builder.constants), graph.residuals, tuple(builder.equations), (),
+        tuple(outputs),
     ).prune()  # fmt: skip
     return LinearForm(coefficients, tuple(s.name for s in graph.states))
 
@@ -124,7 +125,7 @@ def _emit(b: Builder, op: str, x: Atom, y: Atom) -> Atom:
 
 
 def _mul(b: Builder, value: Atom | None, factor: Atom, absent: float | None = 1.0) -> Atom | None:
-    """``value * factor``, where no value means ``absent``: 1 for a scale, still nothing for a shift."""
+    """``value * factor``; no value means ``absent``: 1 for a scale, nothing for a shift."""
     if value is None:
         return None if absent is None else factor
     return _emit(b, "mul", value, factor)

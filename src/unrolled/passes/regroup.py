@@ -79,5 +79,6 @@ def _has_var(*values: Atom) -> bool:
 
 
 def _sum(a: Atom, b: Atom) -> float:
-    assert not isinstance(a, Var) and not isinstance(b, Var)
+    assert not isinstance(a, Var)
+    assert not isinstance(b, Var)
     return a + b

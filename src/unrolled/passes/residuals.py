@@ -2,9 +2,9 @@
 
 A value that a loop computes and the reverse step reads must be stored for every time step, or
 computed again.  Views are always computed again, for they cost nothing.  One-flop ops (``cheap``
-in the op table) are computed again where all their operands are at hand anyway, since a flop costs less
-than a [T, B, H] buffer.  What calls a function or is a product is stored.  After Griewank & Walther
-(2008, ch. 12), with the choice made equation by equation.
+in the op table) are computed again where all their operands are at hand anyway, since a flop
+costs less than a [T, B, H] buffer.  What calls a function or is a product is stored.  After
+Griewank & Walther (2008, ch. 12), with the choice made equation by equation.
 """
 
 from __future__ import annotations

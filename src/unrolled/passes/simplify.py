@@ -125,7 +125,7 @@ def simplify(graph: Graph) -> Graph:
 def _adjacent(
     made: dict[Var, Equation], left: Var, right: Var, axis: int
 ) -> tuple[Var, int, int] | None:
-    """The slice that ``left`` and ``right`` make up together, where they are neighbours in one value."""
+    """The slice that two neighbouring slices of one value make up together."""
     a, b = made.get(left), made.get(right)
     if a is None or b is None or a.op != "slice" or b.op != "slice" or a.args != b.args:
         return None

@@ -3,8 +3,8 @@
 ``hoist``: what no state reaches is computed for all time steps at once before the loop, so that
 the input products become one product.  ``sink``, its mirror: what the next states don't need is
 computed for all time steps at once after the loop, so that a step's output, and in the reverse
-loop every parameter's cotangent, become one product too.  The same two functions serve the step and its
-adjoint; there, the carried cotangents are the states.
+loop every parameter's cotangent, become one product too.  The same two functions serve the step
+and its adjoint; there, the carried cotangents are the states.
 """
 
 from __future__ import annotations

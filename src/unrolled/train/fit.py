@@ -1,4 +1,4 @@
-"""``fit``: a language model from a text, in one call; the command line's training without its files."""
+"""``fit``: a language model from a text, in one call."""
 
 from __future__ import annotations
 

@@ -30,7 +30,8 @@ class Body:
                 n, name = n_elements(var.shape), self._memory.name(var)
                 copies += [
                     f"for (long r = 0; split && r < R; r++)  // {plain(var.name)}",
-                    f"    if (OWNS(r)) memcpy({to}, {name}__s + r * {name}__d, {n} * sizeof(real));",
+                    f"    if (OWNS(r)) memcpy({to}, {name}__s + r * {name}__d, "
+                    f"{n} * sizeof(real));",
                 ]
             else:
                 self._add_sink(var, to, "=", copies)
@@ -137,7 +138,8 @@ class Body:
         base, distance = self._memory.place(self._layout.address(vector))
         name = self._memory.name(equation.out)
         return [
-            f"PRODUCT({k}, {m}, {base}, {distance}, {name}__w, {name}__s, {self._memory.strides[equation.out]});"
+            f"PRODUCT({k}, {m}, {base}, {distance}, {name}__w, {name}__s, "
+            f"{self._memory.strides[equation.out]});"
             f"{comment(equation)}"
         ]
 

@@ -1,9 +1,9 @@
 """Building: C source to a loaded library, compiled once for each source, compiler and processor.
 
-A library in the cache is named by the hash of all that it depends on, with its own hash beside it, so
-that a damaged file is seen and built again.  Files are written under another name and renamed, so any
-number of processes may build the same one at once.  OpenMP's symbols are left open and resolve to
-the library that torch has loaded: one pool of threads, torch's own.
+A library in the cache is named by the hash of all that it depends on, with its own hash beside
+it, so that a damaged file is seen and built again.  Files are written under another name and
+renamed, so any number of processes may build the same one at once.  OpenMP's symbols are left
+open and resolve to the library that torch has loaded: one pool of threads, torch's own.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class CompilerError(UnsupportedByBackend):
 
 @lru_cache(maxsize=1)
 def compiler() -> tuple[str, ...] | None:
-    """The C compiler to call: ``$CC``, else gcc or clang, else ziglang's; ``None`` where none is."""
+    """The C compiler to call: ``$CC``, else gcc, clang or ziglang's; ``None`` where none is."""
     named = os.environ.get("CC")
     if named:
         words = tuple(named.split())
@@ -71,7 +71,7 @@ def _machine() -> str:
 
 
 def cache_directory() -> Path:
-    """``$UNROLLED_CACHE``, else ``unrolled`` in the user's cache; a private one where that can't be written.
+    """``$UNROLLED_CACHE``, else ``unrolled`` in the user's cache; else a private one.
 
     Raises :class:`UnsupportedByBackend` where others could write to it: its files get executed.
     """

@@ -19,9 +19,9 @@ TEMPLATE = Path(__file__).parent / "templates" / "loop.c"
 class Source:
     """The C text of a loop, and the order of its pointers.
 
-    ``scratch_row`` numbers of scratch memory are needed for each row of a block, ``shared_row`` for each
-    row where threads share products, both in units of ``real``; ``widest`` is the longest vector
-    written.
+    ``scratch_row`` numbers of scratch memory are needed for each row of a block, ``shared_row``
+    for each row where threads share products, both in units of ``real``; ``widest`` is the
+    longest vector written.
     """
 
     text: str
@@ -109,10 +109,9 @@ class _Pieces:
         lines: list[str] = []
         for var in self._placement.graph.states:
             n = n_elements(var.shape)
-            lines.append(
-                f"const real *{self._memory.name(var)}__h = {self._memory.name(var)}__i + b0 * {n}L;"
-            )
-            lines.append(f"long {self._memory.name(var)}__l = {n};")
+            name = self._memory.name(var)
+            lines.append(f"const real *{name}__h = {name}__i + b0 * {n}L;")
+            lines.append(f"long {name}__l = {n};")
         return indent(lines, 1)
 
     def step(self, written: tuple[Var, ...]) -> str:
@@ -131,7 +130,8 @@ class _Pieces:
                 # Another thread may still read a state's product of two steps ago.
                 turn = "step % 3" if var in self._memory.layout.doubled else "parity"
                 lines.append(
-                    f"real *const {self._memory.name(var)}__s = shared + R * ({offset} + {turn} * {stride});"
+                    f"real *const {self._memory.name(var)}__s = "
+                    f"shared + R * ({offset} + {turn} * {stride});"
                 )
             else:
                 name = self._memory.name(var)

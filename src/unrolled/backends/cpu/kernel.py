@@ -1,4 +1,4 @@
-"""Running a plan on the CPU: what lies around the loop with torch and our products, the loop in C."""
+"""Running a plan on the CPU: the loop in C, and around it torch and our matrix products."""
 
 from __future__ import annotations
 
@@ -24,8 +24,10 @@ MOST_ROWS = 64
 """Examples in a block: their scratch memory is to stay in a core's cache beside the weights."""
 
 SPLIT_WORK = 200_000
-"""Multiplications a step of one example from which threads share a product rather than the rows: below,
-a barrier costs more than the product."""
+"""Multiplications a step of one example from which threads share a product rather than the rows.
+
+Below, a barrier costs more than the product.
+"""
 
 
 class CpuKernel:
@@ -97,9 +99,9 @@ def share(n_examples: int, work: int, threads: int) -> Shares:
     """The cost model.
 
     With a register tile's worth of rows (8) for every thread, rows are split: no barrier, and each
-    packed weight that a thread loads serves many rows.  With fewer rows, a step's time is that of loading
-    the weights, so threads share them by columns, if a product is long enough to pay for a barrier.
-    ``work`` is the number of multiplications of one example's step.
+    packed weight that a thread loads serves many rows.  With fewer rows, a step's time is that of
+    loading the weights, so threads share them by columns, if a product is long enough to pay for
+    a barrier. ``work`` is the number of multiplications of one example's step.
     """
     per_thread = -(-n_examples // threads)
     if threads > 1 and per_thread < 8 and work >= SPLIT_WORK and n_examples <= MOST_ROWS:
@@ -167,7 +169,7 @@ class _Loop:
     def _sequences(
         self, states: Sequence[Tensor], n_steps: int, n_examples: int
     ) -> tuple[dict[Var, Tensor], dict[Var, Tensor]]:
-        """Memory for what is written, and all sequences in it: a state is its next one, a step late."""
+        """Memory for what is written, and all sequences in it: a state is its next, a step late."""
         initial = dict(zip(self.placement.graph.states, states, strict=True))
         state_of = {following: state for state, following in self.placement.shifted}
         out: dict[Var, Tensor] = {}
@@ -218,7 +220,8 @@ class _Loop:
         workspace = torch.empty(size + 16, dtype=self._dtype)
         self._run(
             _LONG(n_steps), _LONG(n_examples), _LONG(shares.block), int(self._backwards),
-            int(shares.split), shares.threads, pointers, rows, ctypes.c_void_p(workspace.data_ptr()),
+            int(shares.split), shares.threads, pointers, rows,
+            ctypes.c_void_p(workspace.data_ptr()),
             _LONG(source.scratch_row), _LONG(source.shared_row), _LONG(source.widest),
             self.products.product, self.products.count_panels,
         )  # fmt: skip

@@ -2,8 +2,8 @@
 
 Elementwise equations over vectors of one length are fused into one C loop; within it a value is a C
 variable.  What another loop, a product or a reduction reads is kept in scratch memory, a row an
-example.  Slices and reshapes are no work at all: they are offsets into what they are taken from.  The parts
-of a join are written to their places in it.
+example.  Slices and reshapes are no work at all: they are offsets into what they are taken from.
+The parts of a join are written to their places in it.
 
 Work is ordered by level: an elementwise equation is on the level of what it reads in its own loop,
 and one above everything else that it reads, or later, where it is first read.
@@ -187,7 +187,7 @@ def _find_scratch(layout: Layout) -> None:
 
 
 def _find_homes(layout: Layout) -> None:
-    """Let the parts of a join be written where they belong in it, where nothing stands against it."""
+    """Let the parts of a join be written where they belong in it, where they can be."""
     for equation in layout.placement.loop:
         if layout.kinds[equation.out] != "cat":
             continue

@@ -8,9 +8,14 @@ import re
 from unrolled.backends.cpu.layout import Address, Layout
 from unrolled.ir import Var, n_elements
 
-_RESERVED = set(
-    ["asm", "auto", "break", "case", "char", "const", "continue", "default", "do", "double", "else", "enum", "extern", "float", "for", "goto", "if", "inline", "int", "long", "register", "restrict", "return", "short", "signed", "sizeof", "static", "struct", "switch", "typedef", "typeof", "union", "unsigned", "void", "volatile", "while", "real", "whole", "vec", "T", "B", "t", "r", "j", "k", "b0", "R", "id", "n", "p", "ld", "main", "linux", "unix", "i386", "fabs", "sqrt", "expm1", "log", "log1p", "sin", "cos", "erf", "pow"]
-)
+_RESERVED = {
+    "asm", "auto", "break", "case", "char", "const", "continue", "default", "do", "double",
+    "else", "enum", "extern", "float", "for", "goto", "if", "inline", "int", "long", "register",
+    "restrict", "return", "short", "signed", "sizeof", "static", "struct", "switch", "typedef",
+    "typeof", "union", "unsigned", "void", "volatile", "while", "real", "whole", "vec", "T", "B",
+    "t", "r", "j", "k", "b0", "R", "id", "n", "p", "ld", "main", "linux", "unix", "i386", "fabs",
+    "sqrt", "expm1", "log", "log1p", "sin", "cos", "erf", "pow",
+}  # fmt: skip
 """Words of C, of the template, and libm's functions, which a variable would hide."""
 _SHAPED = re.compile(r"(next|out|sum)\d+|[^a-z]*[A-Z][^a-z]*[A-Z][^a-z]*")
 """The template's own pointers, and what may be a macro."""
@@ -20,9 +25,9 @@ _ALIGN = 16  # numbers: rows of scratch memory start on a cache line
 class Memory:
     """Names, scratch memory and addresses of one loop.
 
-    ``written`` are the values that are wanted for every step, in the order of their pointers.  Those of
-    them that the loop reads too are kept where they are written (``direct``), unless threads share
-    the examples; then each has its own copy.
+    ``written`` are the values that are wanted for every step, in the order of their pointers.
+    Those of them that the loop reads too are kept where they are written (``direct``), unless
+    threads share the examples; then each has its own copy.
     """
 
     def __init__(self, layout: Layout, written: tuple[Var, ...], lanes: int) -> None:

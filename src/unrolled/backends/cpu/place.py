@@ -2,8 +2,8 @@
 
 The plan hoists and sinks all that it can.  A fused loop wants elementwise work back: computing
 ``tanh`` of a value that is at hand is cheaper than reading it from a [T, B, H] buffer.  So the loop
-takes every equation that varies by step, except products before and after the loop and what those need
-or give.  Sums over steps of values that the loop computes are accumulated in it.
+takes every equation that varies by step, except products before and after the loop and what those
+need or give.  Sums over steps of values that the loop computes are accumulated in it.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Where each element of a rearranged value comes from, found by rearranging the positions themselves."""
+"""Where each element of a rearranged value comes from: found by rearranging the positions."""
 
 from __future__ import annotations
 

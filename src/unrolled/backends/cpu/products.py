@@ -1,4 +1,4 @@
-"""The matrix products of the CPU backend, as called from Python: ``templates/gemm.c`` on tensors."""
+"""The matrix products of the CPU backend, on tensors: ``templates/gemm.c`` from Python."""
 
 from __future__ import annotations
 
@@ -58,7 +58,8 @@ class Products:
         if n:
             packed = self.pack(matrix)
             self._library.ur_product_all(
-                _LONG(n), _LONG(k), _LONG(m), _pointer(flat), _LONG(flat.stride(0)), _pointer(packed),
+                _LONG(n), _LONG(k), _LONG(m), _pointer(flat), _LONG(flat.stride(0)),
+                _pointer(packed),
                 _pointer(out), _LONG(width), torch.get_num_threads(),
             )  # fmt: skip
         return out[:, :m].unflatten(0, lead) if width != m else out.reshape(*lead, m)
@@ -93,7 +94,7 @@ def contiguous_rows(x: Tensor) -> Tensor:
 
 
 def empty(shape: Sequence[int], dtype: torch.dtype) -> Tensor:
-    """Uninitialised memory, in huge pages where it is large: its first touch is a good part of a run."""
+    """Uninitialised memory, in huge pages where it is large: touching small ones takes long."""
     tensor = torch.empty(*shape, dtype=dtype)
     n_bytes = tensor.numel() * tensor.element_size()
     if n_bytes >= 4 * HUGE and _MADVISE is not None:
