@@ -1,6 +1,6 @@
 """Turns that alternate, A B C A B C, so that what slows the machine for a while slows all alike.
 
-A turn begins with a pause, in which the threads of whoever ran before stop waiting for work in a
+A turn begins with pauses, until the threads of whoever ran before no longer wait for work in a
 busy loop, and, for a short call, with one call that is not timed, which brings caches and threads
 back to where they are in steady use.  Ratios are taken round by round; medians and quartiles over
 the rounds.
@@ -13,10 +13,14 @@ import math
 import statistics
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from time import perf_counter, sleep
+from time import perf_counter, process_time, sleep
 from typing import Any
 
-PAUSE_S = 0.005
+PAUSE_S = 0.003
+MOST_PAUSES = 20
+IDLE = 0.1
+"""Threads sleep where a pause has cost less than this part of one processor."""
+
 TURN_S = 0.004
 """A turn repeats a short call until it has lasted this long."""
 
@@ -71,10 +75,19 @@ def alternate(
 
 
 def _turn(call: Callable[[], Any], repeats: int, warm: bool) -> float:
-    sleep(PAUSE_S)
+    settle()
     if warm:
         call()
     start = perf_counter()
     for _ in range(repeats):
         call()
     return (perf_counter() - start) / repeats
+
+
+def settle() -> None:
+    """Wait until no thread of this process is busy, at most ``MOST_PAUSES`` pauses."""
+    for _ in range(MOST_PAUSES):
+        before = process_time()
+        sleep(PAUSE_S)
+        if process_time() - before < IDLE * PAUSE_S:
+            return

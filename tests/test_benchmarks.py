@@ -199,6 +199,7 @@ def test_turns_alternate_and_the_first_call_of_a_short_turn_is_not_timed(
     monkeypatch.setattr(timing, "perf_counter", lambda: clock[0])
     monkeypatch.setattr(timing, "sleep", lambda seconds: order.append("pause"))
     # A takes long; B is short: one call that isn't timed, then three in a turn of 4 ms.
+    monkeypatch.setattr(timing, "process_time", lambda: 0.0)
     times = timing.alternate([call("A", 0.0625), call("B", 0.00390625 / 2)], 0.5, 15)
     assert len(times[0]) == len(times[1]) == 6
     assert times[0] == [0.0625] * 6
@@ -222,6 +223,23 @@ def test_rounds_adapt_to_the_time_of_a_call(
     times = timing.alternate([call, call], 1.1, 15)
     assert [len(of_call) for of_call in times] == [rounds, rounds]
     assert gc.isenabled()
+
+
+@pytest.mark.parametrize(("busy", "pauses"), [(0, 1), (3, 4), (1000, timing.MOST_PAUSES)])
+def test_a_turn_waits_for_threads_that_are_busy_but_not_forever(
+    monkeypatch: pytest.MonkeyPatch, busy: int, pauses: int
+) -> None:
+    used = [0.0]
+    slept: list[float] = []
+
+    def sleep(seconds: float) -> None:
+        slept.append(seconds)
+        used[0] += seconds if len(slept) <= busy else 0.0
+
+    monkeypatch.setattr(timing, "sleep", sleep)
+    monkeypatch.setattr(timing, "process_time", lambda: used[0])
+    timing.settle()
+    assert slept == [timing.PAUSE_S] * pauses
 
 
 def test_an_exception_in_a_call_leaves_garbage_collection_on() -> None:
