@@ -8,6 +8,7 @@ table.
 
 from __future__ import annotations
 
+import math
 import re
 from collections import Counter, defaultdict
 
@@ -23,10 +24,15 @@ ACCENTS = {"tilde": r"\tilde", "hat": r"\hat", "bar": r"\bar"}
 NEEDED = {
     "add": (0, 0), "sub": (0, 1), "mul": (1, 1), "matmul": (2, 2), "neg": (1,), "pow": (3,),
     "transpose": (3,), "slice": (3,), "take": (3,), "sum": (1,), "logical_not": (1,),
+    "logical_and": (1, 1), "logical_or": (1, 1),
 }  # fmt: skip
 """The precedence that an operand must have to stand without parentheses; 0 where not listed."""
 
+INFIX = {"add", "sub", "mul", "matmul"}
+RAISED = {"pow", "transpose"}
 INLINE = {"broadcast", "reshape", "detach"}
+MOST_POSITIONS = 4
+"""So many indices of a rearrangement are listed; of more, the first two and the last."""
 
 
 def latex(graph: Graph) -> str:
@@ -120,17 +126,13 @@ class _Typesetter:
             return _subscript(var.name, "t")
         if var in self.next:
             return _subscript(self.next[var].name, "t")
-        name = re.sub(r"_\d+$", "", var.name) if _has_name(var) else re.sub(r"^v", "v_", var.name)
-        clash = any(v.name == name for v in self.graph.states)
-        if clash:
-            name = var.name
+        name = var.name if _has_name(var) else f"v_{var.name[1:]}"
         return _subscript(name, "t") if var.per_step else _subscript(name, "")
 
     def text(self, atom: Atom, needed: int) -> str:
         """An operand, in parentheses where its precedence is below what is needed."""
         if not isinstance(atom, Var):
-            text = re.sub(r"^1e-0*(\d+)$", r"10^{-\1}", number(atom))
-            return f"({text})" if atom < 0 and needed > 0 else text
+            return f"({_number(atom)})" if atom < 0 and needed > 0 else _number(atom)
         if self._stands(atom):
             return self.symbol(atom)
         equation = self.made[atom]
@@ -149,14 +151,46 @@ class _Typesetter:
             not isinstance(a, Var) or not a.shape for a in equation.args
         ):
             template = r"{0} \, {1}"
-        attributes = {n: _attribute(v) for n, v in equation.attributes}
-        return template.format(*args, all=", ".join(args), **attributes)
+            if not isinstance(equation.args[1], Var):
+                args.reverse()  # a number stands first
+        if equation.op in RAISED and ("^" in args[0] or "'" in args[0]):
+            args[0] = f"{{{args[0]}}}"  # else TeX finds two superscripts
+        if equation.op in INFIX and args[1].startswith("-"):
+            args[1] = rf"\left({args[1]}\right)"
+        attributes = {n: _number(v) for n, v in equation.attributes if isinstance(v, float)}
+        return template.format(
+            *args, all=", ".join(args), positions=_positions(equation), **attributes
+        )
 
 
-def _attribute(value: object) -> str:
-    if isinstance(value, tuple):
-        return ", ".join(map(_attribute, value))  # type: ignore[arg-type]
-    return number(value) if isinstance(value, float) else str(value)
+def _positions(equation: Equation) -> str:
+    """What a slice or a rearrangement takes, as ``:, 0:H`` or ``2, 0, 1``."""
+    if equation.op == "slice":
+        start, stop, step = (equation[n] for n in ("start", "stop", "step"))
+        cut = f"{start}:{stop}" + ("" if step == 1 else f":{step}")
+        if stop == start + 1:
+            cut = str(start)
+    elif equation.op == "take":
+        indices = [str(k) for k in equation["indices"]]
+        many = len(indices) > MOST_POSITIONS
+        cut = ", ".join((*indices[:2], r"\ldots", indices[-1]) if many else indices)
+        cut = cut if len(equation.inputs[0].shape) == 1 else f"({cut})"
+    else:
+        return ""
+    rank = len(equation.inputs[0].shape)
+    axes = [":"] * rank
+    axes[equation["axis"]] = cut.replace("*", r" \, ")
+    return ", ".join(axes)
+
+
+def _number(value: float) -> str:
+    if math.isinf(value):
+        return r"\infty" if value > 0 else r"-\infty"
+    digits, _, exponent = number(value).partition("e")
+    if not exponent:
+        return digits
+    power = f"10^{{{int(exponent)}}}"
+    return power if digits == "1" else rf"{digits} \cdot {power}"
 
 
 def _has_name(var: Var) -> bool:
@@ -168,6 +202,8 @@ def _subscript(name: str, time: str) -> str:
     text = "\\" + base if base in GREEK else base if len(base) == 1 else rf"\mathrm{{{base}}}"
     subscripts: list[str] = []
     for part in rest:
+        if part in ("t", "prev") and time:
+            continue  # the time says that already
         if part == "prime":
             text += "'"
         elif part in ACCENTS:

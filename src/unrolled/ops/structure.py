@@ -26,7 +26,7 @@ row(
         "sum", 1, "costly", _reduced,
         lambda equation, x: x.sum(equation["axis"], keepdim=True),
         lambda equation, d, y, x: (d.emit("broadcast", shape=x.shape),),
-        (2, r"\textstyle\sum {0}"),
+        (0, r"\textstyle\sum {0}"),
     )
 )  # fmt: skip
 row(
@@ -198,7 +198,7 @@ row(
             d.emit("place", axis=equation["axis"], start=equation["start"], stop=equation["stop"],
                    step=equation["step"], size=x.shape[equation["axis"]]),
         ),
-        (3, r"{0}_{{{start}:{stop}}}"), takes="either",
+        (3, "{0}[{positions}]"), takes="either",
     )
 )  # fmt: skip
 row(
@@ -263,7 +263,7 @@ row(
             d.emit("put", axis=equation["axis"], indices=equation["indices"],
                    size=x.shape[equation["axis"]]),
         ),
-        (3, "{0}_{{{indices}}}"), takes="either",
+        (3, "{0}[{positions}]"), takes="either",
     )
 )  # fmt: skip
 row(
