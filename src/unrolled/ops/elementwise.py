@@ -71,18 +71,20 @@ _elementwise(
 )
 
 
+def _tensor(value: Any, like: Any) -> Tensor:
+    if isinstance(value, Tensor):
+        return value
+    return torch.tensor(value, dtype=like.dtype, device=like.device)
+
+
 def _of_tensors(run: Callable[[Tensor, Tensor], Tensor]) -> Callable[[Any, Any], Tensor]:
     """``run``, which torch defines on two tensors only, for a literal on either side too."""
+    return lambda a, b: run(_tensor(a, b), _tensor(b, a))
 
-    def either(a: Any, b: Any) -> Tensor:
-        like = a if isinstance(a, Tensor) else b
-        a, b = (
-            v if isinstance(v, Tensor) else torch.tensor(v, dtype=like.dtype, device=like.device)
-            for v in (a, b)
-        )
-        return run(a, b)
 
-    return either
+def _of_first(run: Callable[[Tensor, Any], Tensor]) -> Callable[[Any, Any], Tensor]:
+    """``run``, whose first operand must be a tensor in torch, for a literal there too."""
+    return lambda a, b: run(_tensor(a, b), b)
 
 
 _elementwise(
@@ -114,7 +116,8 @@ for _name, _run, _sign in (
     ("eq", torch.eq, "="),
     ("ne", torch.ne, r"\ne"),
 ):
-    _elementwise(_name, _run, None, (0, "{0} " + _sign + " {1}"), arity=2, boolean=True)
+    _latex = (0, "{0} " + _sign + " {1}")
+    _elementwise(_name, _of_first(_run), None, _latex, arity=2, boolean=True)
 
 _of_conditions: dict[str, Any] = {"boolean": True, "takes": "conditions"}
 _elementwise(
