@@ -83,8 +83,12 @@ def elementwise_bound(x: Tensor, h: Tensor) -> float:
     return 2 * 16 * EPS * 3 * (1 + largest)
 
 
+# CONTRIBUTING.md registers one for an example, in the same process.
+OURS = {n for n, handler in FUNCTIONS.items() if handler.__module__.startswith("unrolled.")}
+
+
 def test_every_function_is_in_the_table() -> None:
-    assert names() == set(FUNCTIONS)
+    assert names() == OURS
 
 
 class Recorder(dict[str, Any]):
@@ -103,7 +107,7 @@ class Recorder(dict[str, Any]):
         return super().__getitem__(name)
 
 
-@pytest.mark.parametrize("name", sorted(FUNCTIONS))
+@pytest.mark.parametrize("name", sorted(OURS))
 def test_the_table_calls_each_function_by_its_name(
     name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
