@@ -50,6 +50,23 @@ def test_a_sample_comes_piece_by_piece(model: Path):
     assert running.returncode == 0
 
 
+def test_a_terminal_that_lacks_a_character_shows_its_number(model: Path):
+    result = subprocess.run(
+        [sys.executable, "-m", "unrolled", "sample", str(model), "--prompt", "é", "--length", "0"],
+        env={**os.environ, "PYTHONIOENCODING": "ascii"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert result.stdout == "\\xe9\n"
+
+
+def test_a_prompt_may_begin_with_a_dash(unrolled: Command, model: Path):
+    done = unrolled("sample", model, "--length", "3", "--seed", "0", "--prompt", "--x")
+    assert done.status == 0
+    assert done.out.startswith("--x")
+
+
 def test_scores_are_those_of_the_model(unrolled: Command, tmp_path: Path, model: Path):
     lines = ["the quick fox", "", "xq zj", "dog\u2028 lazy"]
     (tmp_path / "lines.txt").write_text("\n".join(lines) + "\n")

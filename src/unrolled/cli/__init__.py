@@ -7,6 +7,7 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 from importlib import import_module, metadata
+from io import TextIOWrapper
 
 from unrolled.errors import UnrolledError
 
@@ -33,6 +34,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     debug = "--debug" in words
     if debug:
         words.remove("--debug")
+    # A terminal that lacks a character is no reason to fail.
+    if isinstance(sys.stdout, TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
     try:
         return _command(words)
     except UnrolledError as error:

@@ -20,7 +20,7 @@ T = TypeVar("T")
 _METAVARS: dict[Any, str] = {int: "N", float: "X", int | None: "N", float | None: "X"}
 _WRONG_TYPE = re.compile(r'Parser key "(?P<name>\w+)".*?(?:Got|Given) value: (?P<value>.*)')
 _UNKNOWN = re.compile(
-    r"unrecognized arguments: (?P<flag>-\S+)|Option '(?P<key>\w+)' is not accepted"
+    r"unrecognized arguments: (?P<flag>-[^\s=]+)|Option '(?P<key>\w+)' is not accepted"
 )
 
 
@@ -37,7 +37,7 @@ class Options(ArgumentParser):
             prog=f"unrolled {command}",
             usage=f"%(prog)s {usage}",
             description=description,
-            epilog=f"example: {example}",
+            epilog=f"example: {example} (--debug shows the traceback of an error)",
             formatter_class=_HelpFormatter,
             print_config="--print-config",
         )
@@ -76,7 +76,8 @@ class Options(ArgumentParser):
                 continue
             alone = "=" in word or word in self._switches or not rest
             group = files if word.partition("=")[0] == "--config" else others
-            group += [word] if alone else [word, rest.pop(0)]
+            # Joined, a value may begin with a dash.
+            group += [word] if alone else [f"{word}={rest.pop(0)}"]
         return [*files, *others, "--", *positional] if positional else [*files, *others]
 
     def add_fields(self, kind: type[Any], prefix: str = "") -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
 
 from tqdm import tqdm
@@ -49,6 +50,7 @@ class Progress(Observer):
         if record["split"] == "validation":
             loss = float(record["loss"])
             tqdm.write(f"step {record['step']}, validation: {in_words(loss, self._kind)}")
+            sys.stdout.flush()
 
     def finished(self, moment: Moment) -> None:
         """Closes the bar."""
