@@ -1,8 +1,9 @@
-"""Runs cells with generated code that is checked by AddressSanitizer and UndefinedBehaviorSanitizer.
+"""Runs cells with generated code that AddressSanitizer and UndefinedBehaviorSanitizer check.
 
 A program: both sanitizers must be loaded before anything else, so they are preloaded into a new
-interpreter (``LD_PRELOAD``).  Tensors lie in memory of their exact sizes, with no-go areas around, so
-whatever generated code or the products read or write beside them is reported, and ends the process.
+interpreter (``LD_PRELOAD``).  Tensors lie in memory of their exact sizes, with no-go areas around,
+so whatever generated code or the products read or write beside them is reported, and ends the
+process.
 """
 
 from __future__ import annotations
@@ -12,10 +13,10 @@ import sys
 from dataclasses import replace
 
 import torch
+
 from kernel_runs import Call, blocks_of_three, columns, results, rows, shared
 from oracle.agreement import problem
 from tricky_cells import HIDDEN_SIZE, INPUT_SIZE, OTHER_SIZES, TRICKY
-
 from unrolled.backends.cpu import build
 from unrolled.backends.cpu.kernel import CpuKernel
 from unrolled.backends.reference import ReferenceKernel
@@ -49,7 +50,7 @@ def run(cell: Cell, dtype: torch.dtype) -> None:
 
 
 def main(names: list[str]) -> None:
-    """Each cell in both precisions in turn; ``overflow`` and ``undefined`` are faults on purpose."""
+    """Cells in either precision by turns; ``overflow`` and ``undefined`` are faults on purpose."""
     build.FLAGS = (
         *(f for f in build.FLAGS if f != "-O3"), "-O1", "-g", f"-fsanitize={SANITIZERS}",
         "-fno-sanitize-recover=all",
