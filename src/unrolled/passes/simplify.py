@@ -2,7 +2,7 @@
 
 Equal equations become one; neutral elements vanish (a bias held at 0); slices see through the
 slices and joins below them, and adjacent slices that are joined again become one.  Values are the
-same to the bit, NaN and infinities included, so ``0 * x`` stays; only the sign of a zero may change.
+same to the bit, NaN and infinities included, so ``0 * x`` stays; a zero's sign alone may change.
 """
 
 from __future__ import annotations
