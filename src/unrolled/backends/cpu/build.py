@@ -24,7 +24,7 @@ from pathlib import Path
 from unrolled.errors import UnsupportedByBackend
 
 FLAGS = (
-    "-O3", "-march=native", "-std=gnu11", "-fPIC", "-fopenmp", "-fno-math-errno",
+    "-O3", "-march=native", "-std=gnu11", "-fPIC", "-fopenmp-simd", "-fno-math-errno",
     "-fno-trapping-math", "-ffp-contract=fast", "-w",
 )  # fmt: skip
 HEADERS = Path(__file__).parent / "templates"
@@ -134,7 +134,7 @@ def _compile(source: str, options: list[str], directory: Path, key: str) -> None
             directory,
             key,
         )
-        # Linked without -fopenmp: its symbols are to be found in what torch has loaded.
+        # Linked without OpenMP: its symbols are to be found in what torch has loaded.
         _call([*command, "-shared", f"{path}.o", "-o", str(built), "-lm"], source, directory, key)
         digest = hashlib.sha256(built.read_bytes()).hexdigest()
         sealed = Path(work) / "seal"

@@ -7,6 +7,8 @@
  */
 #include <string.h>
 
+#include "threads.h"
+
 #ifdef UR_FLOAT
 typedef float real;
 #else
@@ -137,18 +139,47 @@ long ur_padded(long m) { return (m + LANES - 1) / LANES * LANES; }
 long ur_packed_size(long k, long m) { return (m + PANEL - 1) / PANEL * PANEL * k; }
 long ur_panels(long m) { return count_panels(m); }
 
-/* Pack W, whose entry (column of result j, row of operand i) is at w[j * w_out + i * w_in]. */
-void ur_pack(long k, long m, const real *w, long w_out, long w_in, real *packed, int threads) {
-#pragma omp parallel for num_threads(threads) if (k * m > 65536)
-    for (long p = 0; p < count_panels(m); p++) {
-        const long j = start_of(p, m);
-        real *panel = packed + j * k;
-        const long width = vectors(j, m) * LANES, real_width = MIN(width, m - j);
-        for (long i = 0; i < k; i++) {
-            for (long c = 0; c < real_width; c++) panel[i * width + c] = w[(j + c) * w_out + i * w_in];
-            for (long c = real_width; c < width; c++) panel[i * width + c] = 0;
+typedef struct {
+    long k, m;
+    const real *w;
+    long w_out, w_in;
+    real *packed;
+} packing_t;
+
+static void pack_share(void *job, int id, int n_threads) {
+    const packing_t *const c = job;
+    for (long p = id; p < count_panels(c->m); p += n_threads) {
+        const long j = start_of(p, c->m);
+        real *panel = c->packed + j * c->k;
+        const long width = vectors(j, c->m) * LANES, real_width = MIN(width, c->m - j);
+        for (long i = 0; i < c->k; i++) {
+            const real *row = c->w + j * c->w_out + i * c->w_in;
+            for (long n = 0; n < real_width; n++) panel[i * width + n] = row[n * c->w_out];
+            for (long n = real_width; n < width; n++) panel[i * width + n] = 0;
         }
     }
+}
+
+/* Pack W, whose entry (column of result j, row of operand i) is at w[j * w_out + i * w_in]. */
+void ur_pack(long k, long m, const real *w, long w_out, long w_in, real *packed, int threads) {
+    packing_t packing = {k, m, w, w_out, w_in, packed};
+    in_parallel(k * m > 65536 ? threads : 1, pack_share, &packing);
+}
+
+typedef struct {
+    long rows, k, m;
+    const real *x;
+    long x_row;
+    const real *packed;
+    real *out;
+    long out_row, block, next;
+} product_all_t;
+
+static void product_share(void *job, int id, int n_threads) {
+    product_all_t *const c = job;
+    for (long r; (r = __atomic_fetch_add(&c->next, c->block, __ATOMIC_RELAXED)) < c->rows;)
+        ur_product(MIN(c->block, c->rows - r), c->k, c->m, 0, ur_panels(c->m), c->x + r * c->x_row,
+                   c->x_row, c->packed, c->out + r * c->out_row, c->out_row);
 }
 
 /* out[rows, m] = x[rows, k] W: over all time steps at once; threads take blocks of rows. */
@@ -156,10 +187,8 @@ void ur_product_all(long rows, long k, long m, const real *x, long x_row, const 
                     real *out, long out_row, int threads) {
     const long per_thread = (rows + threads - 1) / threads;
     const long block = MIN((long)ROW_BLOCK, (per_thread + ROWS - 1) / ROWS * ROWS);
-#pragma omp parallel for num_threads(threads) schedule(dynamic) if (rows * k * m > 32768)
-    for (long r = 0; r < rows; r += block)
-        ur_product(MIN(block, rows - r), k, m, 0, ur_panels(m), x + r * x_row, x_row, packed,
-                   out + r * out_row, out_row);
+    product_all_t product = {rows, k, m, x, x_row, packed, out, out_row, block, 0};
+    in_parallel(rows * k * m > 32768 ? threads : 1, product_share, &product);
 }
 
 /* Pack width columns from j of rows of b, k of them, as a panel. */
@@ -201,36 +230,55 @@ TILES_OF(3)
 #define tiles_3 tiles_2
 #endif
 
+typedef struct {
+    long steps, m, n;
+    const real *a;
+    long a_row;
+    const real *b;
+    long b_row;
+    real *out;
+    long out_row;
+    real *workspace;
+} outer_t;
+
+/* The columns of a from m0 to m1. */
+static void outer_columns(const outer_t *c, long m0, long m1, real *a_tiles) {
+    real *const panels = a_tiles + STEP_BLOCK * M_BLOCK;
+    for (long j0 = 0, j1; j0 < c->n; j0 = j1) {
+        for (j1 = j0; j1 < c->n && j1 < j0 + N_BLOCK;) j1 += vectors(j1, c->n) * LANES;
+        for (long s = 0; s < c->steps; s += STEP_BLOCK) {
+            const long k = MIN((long)STEP_BLOCK, c->steps - s);
+            for (long j = j0; j < j1; j += vectors(j, c->n) * LANES)
+                pack_panel(k, j, c->n, c->b + s * c->b_row, c->b_row, panels + (j - j0) * k);
+            for (long i0 = m0; i0 < m1; i0 += M_BLOCK) {
+                const long rows = MIN((long)M_BLOCK, m1 - i0);
+                pack_tiles(k, rows, c->a + s * c->a_row + i0, c->a_row, a_tiles);
+                for (long j = j0, vecs; j < j1; j += vecs * LANES) {
+                    const real *panel = panels + (j - j0) * k;
+                    real *to = c->out + i0 * c->out_row + j;
+                    vecs = vectors(j, c->n);
+                    if (vecs == 3) tiles_3(s > 0, k, rows, a_tiles, panel, to, c->out_row);
+                    else if (vecs == 2) tiles_2(s > 0, k, rows, a_tiles, panel, to, c->out_row);
+                    else tiles_1(s > 0, k, rows, a_tiles, panel, to, c->out_row);
+                }
+            }
+        }
+    }
+}
+
+static void outer_share(void *job, int id, int n_threads) {
+    const outer_t *const c = job;
+    const long tiles = (c->m + ROWS - 1) / ROWS, part = (tiles + n_threads - 1) / n_threads * ROWS;
+    const long m0 = MIN(c->m, id * part), m1 = MIN(c->m, m0 + part);
+    if (m0 < m1) outer_columns(c, m0, m1, c->workspace + id * STEP_BLOCK * (M_BLOCK + N_BLOCK + PANEL));
+}
+
 /* out[m, n] = sum over steps of a[step, m] b[step, n]: the gradient of a weight.
  * Threads take columns of a; steps, columns of b and of a pass in blocks that stay in a core's cache
  * while they are used (Goto & van de Geijn 2008). */
 void ur_total_outer(long steps, long m, long n, const real *a, long a_row, const real *b, long b_row,
                     real *out, long out_row, real *workspace, int threads) {
-    const long tiles = (m + ROWS - 1) / ROWS, per_thread = (tiles + threads - 1) / threads * ROWS;
-#pragma omp parallel for num_threads(threads) schedule(static, 1) if (steps * m * n > 32768)
-    for (int id = 0; id < threads; id++) {
-        const long m0 = id * per_thread, m1 = MIN(m, m0 + per_thread);
-        real *a_tiles = workspace + id * STEP_BLOCK * (M_BLOCK + N_BLOCK + PANEL), *panels = a_tiles + STEP_BLOCK * M_BLOCK;
-        for (long j0 = 0, j1; j0 < n && m0 < m1; j0 = j1) {
-            for (j1 = j0; j1 < n && j1 < j0 + N_BLOCK;) j1 += vectors(j1, n) * LANES;
-            for (long s = 0; s < steps; s += STEP_BLOCK) {
-                const long k = MIN((long)STEP_BLOCK, steps - s);
-                for (long j = j0; j < j1; j += vectors(j, n) * LANES)
-                    pack_panel(k, j, n, b + s * b_row, b_row, panels + (j - j0) * k);
-                for (long i0 = m0; i0 < m1; i0 += M_BLOCK) {
-                    const long rows = MIN((long)M_BLOCK, m1 - i0);
-                    pack_tiles(k, rows, a + s * a_row + i0, a_row, a_tiles);
-                    for (long j = j0, vecs; j < j1; j += vecs * LANES) {
-                        const real *panel = panels + (j - j0) * k;
-                        real *to = out + i0 * out_row + j;
-                        vecs = vectors(j, n);
-                        if (vecs == 3) tiles_3(s > 0, k, rows, a_tiles, panel, to, out_row);
-                        else if (vecs == 2) tiles_2(s > 0, k, rows, a_tiles, panel, to, out_row);
-                        else tiles_1(s > 0, k, rows, a_tiles, panel, to, out_row);
-                    }
-                }
-            }
-        }
-    }
+    outer_t outer = {steps, m, n, a, a_row, b, b_row, out, out_row, workspace};
+    in_parallel(steps * m * n > 32768 ? threads : 1, outer_share, &outer);
 }
 long ur_total_outer_workspace(int threads) { return threads * (long)STEP_BLOCK * (M_BLOCK + N_BLOCK + PANEL); }
