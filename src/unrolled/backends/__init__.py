@@ -6,6 +6,8 @@ plan, and ``compile(plan)``.  ``select`` is the only place that chooses among th
 
 from __future__ import annotations
 
+import logging
+from functools import lru_cache
 from typing import Protocol
 
 from unrolled.backends import cpu, reference
@@ -39,10 +41,26 @@ def select(plan: Plan, name: str = "auto", device: str = "cpu") -> Backend:
     name that is none.
     """
     if name == "auto":
-        return next(b for b in BACKENDS.values() if b.supports(plan, device) is None)
+        return _first(plan, device)
     if name not in BACKENDS:
         raise ValueError(f"backend {name!r}: expected auto or one of {', '.join(BACKENDS)}")
     reason = BACKENDS[name].supports(plan, device)
     if reason is not None:
         raise UnsupportedByBackend(f"backend {name!r} can't run this plan: {reason}")
     return BACKENDS[name]
+
+
+def _first(plan: Plan, device: str) -> Backend:
+    for backend in BACKENDS.values():
+        reason = backend.supports(plan, device)
+        if reason is None:
+            return backend
+        if backend.name == device:
+            _say(f"backend {backend.name!r} can't run here, which is slower: {reason}")
+    raise AssertionError("the reference backend runs any plan")
+
+
+@lru_cache
+def _say(sentence: str) -> None:
+    """Once in a process, where a device's own backend has to be passed over."""
+    logging.getLogger(__name__).warning(sentence)

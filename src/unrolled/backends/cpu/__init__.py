@@ -9,6 +9,8 @@ kernel   the run: products before, the loop, products after
 
 from __future__ import annotations
 
+import os
+
 from unrolled.backends.cpu.build import compiler
 from unrolled.backends.cpu.kernel import CpuKernel
 from unrolled.backends.protocol import Kernel
@@ -25,9 +27,9 @@ class Cpu:
         if device != "cpu":
             return f"it runs on the CPU, and the tensors are on {device}"
         if compiler() is None:
-            return (
-                "no C compiler was found: set CC, or install gcc or clang (or pip install ziglang)"
-            )
+            named = os.environ.get("CC")
+            missing = f"CC={named} is no program here" if named else "no C compiler was found"
+            return f"{missing}: install gcc or clang, or pip install ziglang; or set CC to another"
         return None
 
     def compile(self, plan: Plan) -> Kernel:

@@ -12,8 +12,8 @@ import ctypes
 import hashlib
 import os
 import platform
+import shlex
 import shutil
-import stat
 import subprocess
 import sys
 import tempfile
@@ -21,12 +21,17 @@ from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
 
+from unrolled.backends.cpu.cache import cache_directory, private_directory
 from unrolled.errors import UnsupportedByBackend
 
 FLAGS = (
-    "-O3", "-march=native", "-std=gnu11", "-fPIC", "-fopenmp-simd", "-fno-math-errno",
-    "-fno-trapping-math", "-ffp-contract=fast", "-w",
+    "-O3", "-std=gnu11", "-fPIC", "-fopenmp-simd", "-fno-math-errno", "-fno-trapping-math",
+    "-ffp-contract=fast", "-w",
 )  # fmt: skip
+NATIVE = (("-march=native",), ("-mcpu=native",), ())
+"""How to ask for all that this processor has: the first that the compiler takes."""
+LINK = ("-shared", *(("-undefined", "dynamic_lookup") if sys.platform == "darwin" else ()))
+"""Without OpenMP: its symbols are to be found in what torch has loaded."""
 HEADERS = Path(__file__).parent / "templates"
 
 
@@ -37,10 +42,9 @@ class CompilerError(UnsupportedByBackend):
 @lru_cache(maxsize=1)
 def compiler() -> tuple[str, ...] | None:
     """The C compiler to call: ``$CC``, else gcc, clang or ziglang's; ``None`` where none is."""
-    named = os.environ.get("CC")
+    named = shlex.split(os.environ.get("CC", ""))
     if named:
-        words = tuple(named.split())
-        return words if shutil.which(words[0]) else None
+        return tuple(named) if shutil.which(named[0]) else None
     for name in ("gcc", "clang", "cc"):
         if shutil.which(name):
             return (name,)
@@ -54,9 +58,7 @@ def compiler() -> tuple[str, ...] | None:
 @lru_cache(maxsize=1)
 def _machine() -> str:
     """What a compiled file depends on besides its source: the compiler and the processor."""
-    command = compiler()
-    assert command is not None, "asked for by supports()"
-    version = subprocess.run([*command, "--version"], capture_output=True, text=True, check=False)
+    command = _compiler()
     processor = platform.processor() + platform.machine()
     info = Path("/proc/cpuinfo")
     if info.exists():
@@ -67,75 +69,61 @@ def _machine() -> str:
             if line.startswith(("flags", "Features", "model name", "CPU part"))
         }
         processor += "\n".join(sorted(kept))
-    return "\n".join([*command, version.stdout, processor, *FLAGS])
-
-
-def cache_directory() -> Path:
-    """``$UNROLLED_CACHE``, else ``unrolled`` in the user's cache; else a private one.
-
-    Raises :class:`UnsupportedByBackend` where others could write to it: its files get executed.
-    """
-    base = os.environ.get("UNROLLED_CACHE")
-    home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    path = Path(base) if base else Path(home) / "unrolled"
-    try:
-        path.mkdir(parents=True, exist_ok=True, mode=0o700)
-    except OSError:
-        return _private()
-    if hasattr(os, "getuid"):
-        status = path.stat()
-        shared = stat.S_IMODE(status.st_mode) & (stat.S_IWGRP | stat.S_IWOTH)
-        if shared or status.st_uid not in (os.getuid(), 0):
-            raise UnsupportedByBackend(
-                f"the cache {path} can be written by others, who could have their code run: "
-                f"chmod 700 {path}, or set UNROLLED_CACHE to a directory of your own"
-            )
-    return path if os.access(path, os.W_OK) else _private()
-
-
-@lru_cache(maxsize=1)
-def _private() -> Path:
-    return Path(tempfile.mkdtemp(prefix="unrolled-"))
+    return "\n".join([*command, _called([*command, "--version"]).stdout, processor, *FLAGS])
 
 
 def load(source: str, defines: Mapping[str, str]) -> ctypes.CDLL:
     """The library that ``source`` compiles to, from the cache where it is there.
 
-    Raises :class:`CompilerError` where the compiler refuses it.
+    Raises :class:`CompilerError` where the compiler refuses it, or what it made can't be loaded.
     """
     headers = "".join(p.read_text(encoding="utf-8") for p in sorted(HEADERS.glob("*.h")))
-    options = [f"-D{name}={value}" for name, value in sorted(defines.items())]
-    key = hashlib.sha256("\0".join([_machine(), headers, *options, source]).encode()).hexdigest()[
-        :32
-    ]
+    options = tuple(f"-D{name}={value}" for name, value in sorted(defines.items()))
+    everything = "\0".join([_machine(), headers, *options, source])
+    key = hashlib.sha256(everything.encode()).hexdigest()[:32]
     directory = cache_directory()
-    library, seal = directory / f"{key}.so", directory / f"{key}.sha256"
-    if not _sound(library, seal):
-        _compile(source, options, directory, key)
-    return ctypes.CDLL(str(library))
-
-
-def _sound(library: Path, seal: Path) -> bool:
+    if not _sound(directory, key):
+        try:
+            _compile(source, options, directory, key)
+        except OSError as error:  # full, over quota, or gone
+            directory = private_directory(f"{directory}: {error.strerror}")
+            _compile(source, options, directory, key)
+    library = directory / f"{key}.so"
     try:
-        return seal.read_text(encoding="ascii") == hashlib.sha256(library.read_bytes()).hexdigest()
-    except (OSError, UnicodeDecodeError):
+        return ctypes.CDLL(str(library))
+    except OSError as error:
+        raise CompilerError(
+            f"what {shlex.join(_compiler())} made can't be loaded: {error}; if programs may not be "
+            f"run from {directory}, set UNROLLED_CACHE to a directory from which they may"
+        ) from None
+
+
+def _sound(directory: Path, key: str) -> bool:
+    """Whether the library is there, as it was written."""
+    try:
+        digest = hashlib.sha256((directory / f"{key}.so").read_bytes()).hexdigest()
+        return (directory / f"{key}.sha256").read_bytes() == digest.encode()
+    except OSError:
         return False
 
 
-def _compile(source: str, options: list[str], directory: Path, key: str) -> None:
-    command = compiler()
-    assert command is not None, "asked for by supports()"
+def _compile(source: str, options: tuple[str, ...], directory: Path, key: str) -> None:
     with tempfile.TemporaryDirectory(dir=directory) as work:
-        path, built = Path(work) / "loop.c", Path(work) / "loop.so"
+        path, made, built = (Path(work) / name for name in ("loop.c", "loop.o", "loop.so"))
         path.write_text(source, encoding="utf-8")
-        _call(
-            [*command, *FLAGS, *options, "-I", str(HEADERS), "-c", str(path), "-o", f"{path}.o"],
-            source,
-            directory,
-            key,
-        )
-        # Linked without OpenMP: its symbols are to be found in what torch has loaded.
-        _call([*command, "-shared", f"{path}.o", "-o", str(built), "-lm"], source, directory, key)
+        compiled = [*FLAGS, *options, "-I", str(HEADERS), "-c", str(path), "-o", str(made)]
+        linked = [*LINK, str(made), "-o", str(built), "-lm"]
+        done = _native(compiled)
+        if not done.returncode:
+            done = _called([*_compiler(), *linked])
+        if done.returncode:
+            kept = directory / f"{key}.c"
+            os.replace(path, kept)
+            said = f"{shlex.join(done.args)}\n{done.stderr.strip()[:4000]}"
+            raise CompilerError(
+                f"the C compiler failed with status {done.returncode} on {kept}:\n"
+                f"{said.replace(str(path), str(kept))}\nbackend='reference' needs no compiler"
+            )
         digest = hashlib.sha256(built.read_bytes()).hexdigest()
         sealed = Path(work) / "seal"
         sealed.write_text(digest, encoding="ascii")
@@ -144,12 +132,26 @@ def _compile(source: str, options: list[str], directory: Path, key: str) -> None
         os.replace(sealed, directory / f"{key}.sha256")
 
 
-def _call(command: list[str], source: str, directory: Path, key: str) -> None:
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    if done.returncode:
-        kept = directory / f"{key}.c"
-        kept.write_text(source, encoding="utf-8")
-        raise CompilerError(
-            f"the C compiler failed with status {done.returncode} on {kept}:\n"
-            f"{' '.join(command)}\n{done.stderr.strip()[:4000]}"
+def _compiler() -> tuple[str, ...]:
+    command = compiler()
+    assert command is not None, "asked for by supports()"
+    return command
+
+
+def _native(arguments: list[str]) -> subprocess.CompletedProcess[str]:
+    """The call that asks for all of this processor in the way that the compiler takes."""
+    *others, plain = NATIVE
+    for native in others:
+        done = _called([*_compiler(), *native, *arguments])
+        if not done.returncode:
+            return done
+    return _called([*_compiler(), *plain, *arguments])
+
+
+def _called(command: list[str]) -> subprocess.CompletedProcess[str]:
+    try:
+        return subprocess.run(
+            command, capture_output=True, text=True, errors="replace", check=False
         )
+    except OSError as error:
+        raise CompilerError(f"the C compiler {command[0]} can't be run: {error}") from None

@@ -13,6 +13,7 @@ from unrolled.backends.cpu.build import load
 from unrolled.backends.cpu.emit import Source, emit
 from unrolled.backends.cpu.place import Placement, place
 from unrolled.backends.cpu.products import PRECISION, Products, empty, products
+from unrolled.backends.cpu.threads import n_threads
 from unrolled.backends.protocol import Gradients, Run, Values
 from unrolled.ir import Equation, Var, concrete
 from unrolled.lower import Plan
@@ -150,7 +151,7 @@ class _Loop:
         final = tuple(
             torch.empty(n_examples, *concrete(s.shape), dtype=self._dtype) for s in graph.states
         )
-        threads = torch.get_num_threads()
+        threads = n_threads()
         sums = [
             torch.zeros(threads, *concrete(e.out.shape), dtype=self._dtype) for e in source.totals
         ]

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from unrolled.backends.cpu.build import HEADERS, load
+from unrolled.backends.cpu.threads import n_threads
 
 PRECISION = {torch.float32: "UR_FLOAT", torch.float64: "UR_DOUBLE"}
 HUGE = 2 << 20
@@ -43,7 +44,7 @@ class Products:
         packed = _aligned(size, matrix.dtype)
         self._library.ur_pack(
             _LONG(k), _LONG(m), _pointer(matrix), _LONG(matrix.stride(0)), _LONG(matrix.stride(1)),
-            _pointer(packed), torch.get_num_threads(),
+            _pointer(packed), n_threads(),
         )  # fmt: skip
         return packed
 
@@ -60,7 +61,7 @@ class Products:
             self._library.ur_product_all(
                 _LONG(n), _LONG(k), _LONG(m), _pointer(flat), _LONG(flat.stride(0)),
                 _pointer(packed),
-                _pointer(out), _LONG(width), torch.get_num_threads(),
+                _pointer(out), _LONG(width), n_threads(),
             )  # fmt: skip
         return out[:, :m].unflatten(0, lead) if width != m else out.reshape(*lead, m)
 
@@ -70,7 +71,7 @@ class Products:
         m, n, steps = a.shape[1], b.shape[1], a.shape[0]
         if not steps:
             return a.new_zeros(m, n)
-        threads = torch.get_num_threads()
+        threads = n_threads()
         width = self.padded(n)
         out = empty((m, width), a.dtype)
         size = self._library.ur_total_outer_workspace(threads)
