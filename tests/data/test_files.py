@@ -1,25 +1,12 @@
 """Atomic files: the old content or the whole new one."""
 
-import resource
-import signal
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from small_files import largest_file
 from unrolled.data.files import staged, write_together
 from unrolled.errors import DataError
-
-
-@pytest.fixture
-def at_most_a_kilobyte() -> Iterator[None]:
-    """No file may grow beyond 1 KiB: the system's own refusal, as of a full disk."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (1024, hard))
-    yield
-    resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
-    signal.signal(signal.SIGXFSZ, handler)
 
 
 def names(directory: Path) -> list[str]:
@@ -60,19 +47,20 @@ def test_an_error_leaves_the_old_content_and_nothing_else(
     assert names(tmp_path) == ["a"]
 
 
-def test_a_full_disk_leaves_the_old_content(tmp_path: Path, at_most_a_kilobyte: None):
+def test_a_full_disk_leaves_the_old_content(tmp_path: Path):
     (tmp_path / "a").write_bytes(b"old")
-    with pytest.raises(DataError, match=r"can't write .*a: File too large; nothing was overwr"):
+    refused = pytest.raises(DataError, match=r"can't write .*a: File too large; nothing was over")
+    with largest_file(1024), refused:
         write_together({tmp_path / "a": b"x" * 4096})
     assert (tmp_path / "a").read_bytes() == b"old"
     assert names(tmp_path) == ["a"]
 
 
 @pytest.mark.parametrize("large", ["first", "second", "third"])
-def test_together_is_all_or_nothing(tmp_path: Path, at_most_a_kilobyte: None, large: str):
+def test_together_is_all_or_nothing(tmp_path: Path, large: str):
     paths = {name: tmp_path / name for name in ("first", "second", "third")}
     write_together(dict.fromkeys(paths.values(), b"old"))
-    with pytest.raises(DataError, match="nothing was overwritten"):
+    with largest_file(1024), pytest.raises(DataError, match="nothing was overwritten"):
         write_together(
             {path: b"x" * (4096 if name == large else 1) for name, path in paths.items()}
         )
