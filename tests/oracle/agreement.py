@@ -27,7 +27,7 @@ class Loss:
 
 @dataclass(frozen=True)
 class Problem:
-    """A cell with float64 tensors to run it on, and the losses to differentiate."""
+    """A cell with tensors to run it on, and the losses to differentiate."""
 
     cell: Cell
     sizes: Mapping[str, int]

@@ -45,8 +45,10 @@ def _each(template: str, names: str) -> tuple[str, ...]:
 
 
 ELEMENTWISE = (
-    *_each("torch.{f}({x})", "tanh sigmoid relu sin cos erf sign sgn neg negative abs absolute"),
-    "torch.clone({x})", "{x}.cos()", "torch.sin({x}) * torch.cos({z})", "{x}.sign()",
+    *_each("torch.{f}({x})", "tanh sigmoid relu sin cos erf sign neg negative abs absolute"),
+    # torch's own derivative of sgn is a tensor that some of its other derivatives can't write to.
+    "torch.sgn({x}.detach())", "torch.clone({x})", "{x}.cos()", "torch.sin({x}) * torch.cos({z})",
+    "{x}.sign()",
     "torch.sign({x}) * {z}", "torch.cos(3 * {x})", "{x} / 2 * torch.cos({z})",
     "torch.minimum({x}, {z}) / 2 * {r}", "torch.minimum(torch.maximum({x}, -{z}), {r})",
     "torch.maximum({x}, {z}) / 2 - torch.minimum({x}, {r}) / 2", "F.relu(-torch.minimum({x}, {z}))",

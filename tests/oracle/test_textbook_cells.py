@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 
 from oracle import agreement
 from oracle.agreement import Problem, Results, assert_agree, bounds, compiled, plain, reference
+from oracle.textbook import ALL
 from unrolled.cell import Cell
-from unrolled.cells import CELLS
 
 # Odd and distinct, so that a mixed-up size or a lane left over can't go unnoticed.
 SIZES = {"input_size": 3, "hidden_size": 5, "P": 7, "O": 9}
 OTHER_SIZES = {"input_size": 7, "hidden_size": 3, "P": 1, "O": 5}
-
-ALL = pytest.mark.parametrize("cell", CELLS.values(), ids=CELLS)
 
 
 def problem(cell: Cell, steps: int, batch: int, sizes: dict[str, int] = SIZES) -> Problem:
@@ -78,28 +78,23 @@ def test_without_gradients_the_results_are_the_same(cell: Cell) -> None:
         y, states = reference(cell, p.x, p.states, p.parameters)
     assert not y.requires_grad
     expected = plain(p)
-    assert_agree(Results(y, states, ()), _forward(expected), bounds(p, expected))
+    assert_agree(Results(y, states, ()), replace(expected, gradients=()), bounds(p, expected))
+
+
+def converted(p: Problem, dtype: torch.dtype) -> Problem:
+    states = tuple(s.to(dtype) for s in p.states)
+    parameters = {name: t.to(dtype) for name, t in p.parameters.items()}
+    return replace(p, x=p.x.to(dtype), states=states, parameters=parameters)
 
 
 @ALL
 def test_single_precision_is_as_near_as_its_roundoff_allows(cell: Cell) -> None:
     """Computed in float32 throughout, and compared with float64 within the bound at u = 2^-24."""
-    p = problem(cell, 7, 5)
-    low = Problem(
-        cell, p.sizes, p.x.float(), tuple(s.float() for s in p.states),
-        {n: t.float() for n, t in p.parameters.items()}, p.losses,
-    )  # fmt: skip
-    high = Problem(
-        cell, p.sizes, low.x.double(), tuple(s.double() for s in low.states),
-        {n: t.double() for n, t in low.parameters.items()}, p.losses,
-    )  # fmt: skip
+    low = converted(problem(cell, 7, 5), torch.float32)
+    high = converted(low, torch.float64)
     found, expected = compiled(low), plain(high)
     every = (found.y, *found.states, *(d for g in found.gradients for d in g.values()))
     assert {t.dtype for t in every} == {torch.float32}
     bound = bounds(high, expected, torch.float32)
     assert not bound.ambiguous
     assert_agree(found, expected, bound)
-
-
-def _forward(results: Results) -> Results:
-    return Results(results.y, results.states, ())
