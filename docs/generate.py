@@ -57,10 +57,12 @@ def cells_page() -> str:
 
 def with_table(page: str) -> str:
     """README.md with its table of cells written anew."""
-    pattern = re.compile(r"(<!-- cells -->\n).*?(\n<!-- end of cells -->)", re.DOTALL)
+    pattern = re.compile(r"(<!-- cells -->\n).*?(<!-- end of cells -->)", re.DOTALL)
     rows = ["| cell | what it is |", "| --- | --- |"]
     rows += [f"| `{cell.name}` | {summary(cell)} |" for cell in CELLS.values()]
-    return pattern.sub(lambda m: m[1] + "\n".join(rows) + m[2], page)
+    written, n = pattern.subn(lambda m: m[1] + "\n".join(rows) + "\n" + m[2], page)
+    assert n == 1, "README.md has lost the place of its table of cells"
+    return written
 
 
 def with_output(name: str, page: str) -> str:

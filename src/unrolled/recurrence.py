@@ -130,8 +130,10 @@ class _Recurrence(torch.autograd.Function):
         run = compiled.kernel.forward(x, states, parameters, keep=True)
         ctx.compiled, ctx.n_states, ctx.names = compiled, n_states, names
         ctx.kept = tuple(run.residuals)
-        ctx.save_for_backward(x, *tensors, *run.residuals.values())
-        return (run.outputs["y"], *run.states)
+        y = run.outputs["y"]
+        # A residual may lie in y's memory: saved, y has torch notice if someone writes to it.
+        ctx.save_for_backward(x, *tensors, *run.residuals.values(), y)
+        return (y, *run.states)
 
     @staticmethod
     def backward(ctx: Any, *d: Tensor) -> tuple[Any, ...]:
@@ -145,7 +147,7 @@ class _Recurrence(torch.autograd.Function):
             run: Run = kernel.forward(x, states, parameters, keep=True)
             residuals = run.residuals
         else:
-            residuals = dict(zip(ctx.kept, saved[1 + n + len(names) :], strict=True))
+            residuals = dict(zip(ctx.kept, saved[1 + n + len(names) : -1], strict=True))
         found: Gradients = kernel.backward(residuals, {"y": d[0]}, d[1:])
         d_x = found.outputs.get(compiled.plan.forward.graph.inputs[0].name)
         d_parameters = (found.outputs.get(name) for name in names)

@@ -65,7 +65,7 @@ def trace(cell: Cell, given: Mapping[str, int], dtype: torch.dtype = torch.float
     arguments = {p.name: proxy(p) for p in parameters} | {n: proxy(v) for n, v in held.items()}
     tracer.ignore({v.name for v in (x, *states, *parameters, *held.values())})
     try:
-        with tracer, _NoRandomness(tracer):
+        with torch.enable_grad(), tracer, _NoRandomness(tracer):
             returned = cell.function(proxy(x), *map(proxy, states), **arguments, **cell.options)
         where = tracer.returned or cell.location
         graph = _graph(cell, builder, x, states, parameters, returned, where)

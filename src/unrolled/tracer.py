@@ -9,8 +9,10 @@ from itertools import islice
 from types import CodeType, FrameType
 from typing import Any
 
+import torch
+
 from unrolled.builder import Builder
-from unrolled.errors import Location
+from unrolled.errors import CellError, Location
 from unrolled.ir import Var, number
 from unrolled.locations import frame_location, is_users
 from unrolled.proxy import Proxy
@@ -72,7 +74,14 @@ class Tracer:
         if frame is None:
             return None
         self._read_names(frame)
-        return frame_location(frame)
+        location = frame_location(frame)
+        if not torch.is_grad_enabled():
+            raise CellError(
+                "torch.no_grad() in a step: the derivatives are derived from its equations",
+                "cut a value off from them with .detach(), as in h.detach() * 2",
+                location,
+            )
+        return location
 
     def in_users_words(self, text: str, builder: Builder) -> str:
         """A message with the user's names, or how it was computed, for values like ``v7[H]``."""

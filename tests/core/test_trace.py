@@ -446,3 +446,25 @@ def test_equations_of_a_dtype_differ_only_where_the_dtype_matters() -> None:
     assert eps == torch.finfo(torch.float32).eps
     assert replace(single, equations=()) == replace(double, equations=())
     assert single != double
+
+
+def test_no_grad_in_a_step_is_refused() -> None:
+    @cell
+    def step(x, h, *, W=param("H", "D")):  # type: ignore[no-untyped-def]
+        with torch.no_grad():
+            kept = h * 2
+        return torch.tanh(W @ x + kept)
+
+    with pytest.raises(
+        CellError, match=r"no_grad\(\) in a step.*\n.*kept = h \* 2.*\n.*\n.*detach"
+    ):
+        step.graph({"D": 3, "H": 4})
+
+
+def test_a_step_is_traced_under_an_outer_no_grad() -> None:
+    @cell
+    def step(x, h, *, W=param("H", "D")):  # type: ignore[no-untyped-def]
+        return torch.tanh(W @ x + h)
+
+    with torch.no_grad():
+        assert str(step.graph({"D": 3, "H": 4})).count("tanh") == 1

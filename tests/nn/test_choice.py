@@ -90,3 +90,18 @@ def test_without_a_compiler_torchs_run(monkeypatch: pytest.MonkeyPatch) -> None:
     module = un.GRU(3, 5)
     assert not ran_ours(module, torch.randn(STEPS, 2, 3), monkeypatch)
     assert module.explain().startswith("all layers: backend 'torch', the fastest there")
+
+
+@pytest.mark.parametrize(("stock", "ours"), PAIRS)
+def test_an_output_may_be_written_to_without_gradients(stock: type, ours: type) -> None:
+    module = ours(3, 5)
+    with torch.no_grad():
+        y, _ = module(torch.randn(STEPS, 2, 3))
+        expected = y * 2
+        assert torch.equal(y.mul_(2), expected)
+
+
+def test_writing_to_an_output_that_the_gradient_needs_is_noticed() -> None:
+    y, _ = un.LSTM(3, 5)(torch.randn(STEPS, 2, 3))
+    with pytest.raises(RuntimeError, match="modified"):
+        y.mul_(2).sum().backward()

@@ -8,7 +8,7 @@ from unrolled.cli.figures import UNITS, in_words
 from unrolled.cli.options import Options
 from unrolled.lower import lower
 from unrolled.models.language_model import LanguageModel
-from unrolled.nn import Recurrent
+from unrolled.nn import Recurrent, choice
 from unrolled.train.directory import RunDirectory
 from unrolled.train.metrics import read
 from unrolled.train.trainer import METRICS
@@ -72,6 +72,8 @@ def _plan(model: LanguageModel) -> str:
     """What runs each layer; for layers that torch's kernels run, our own plan of them as well."""
     layers = model.recurrent
     if isinstance(layers, Recurrent):
+        return layers.explain()
+    if choice.can_run(next(layers.parameters())):
         return layers.explain()
     wrt = (layers.cell.input, *layers.cell.parameters)
     # A plan names its sizes, so that all layers have the same one.

@@ -82,6 +82,17 @@ class CpuKernel:
         return Gradients(outputs, final)
 
 
+def _part(memory: Tensor, start: int, length: int) -> Tensor:
+    """``memory[start : start + length]`` as a tensor of its own.
+
+    Autograd forbids writing to an output that is a view; a user may write to any other.
+    """
+    part = torch.empty(0, dtype=memory.dtype)
+    offset = memory.storage_offset() + start * memory.stride(0)
+    shape = (length, *memory.shape[1:])
+    return part.set_(memory.untyped_storage(), offset, shape, memory.stride())
+
+
 def _spread(values: Values, var: Var, like: Tensor) -> Tensor:
     value = values[var.name]
     return value if var.per_step else value.expand(*like.shape[:2], *value.shape)
@@ -177,7 +188,7 @@ class _Loop:
         for var in self.source.written:
             extra = int(var in state_of)
             memory = empty((n_steps + extra, n_examples, *concrete(var.shape)), self._dtype)
-            out[var] = memory[:n_steps] if self._backwards else memory[extra:]
+            out[var] = _part(memory, 0 if self._backwards else extra, n_steps)
             if extra:
                 memory[n_steps if self._backwards else 0] = initial[state_of[var]]
         sequences = dict(out)
