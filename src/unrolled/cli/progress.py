@@ -49,7 +49,7 @@ class Progress(Observer):
         """Prints the figures of a validation."""
         if record["split"] == "validation":
             loss = float(record["loss"])
-            tqdm.write(f"step {record['step']}, validation: {in_words(loss, self._kind)}")
+            tqdm.write(f"step {record['step']:,}, validation: {in_words(loss, self._kind)}")
             sys.stdout.flush()
 
     def finished(self, moment: Moment) -> None:
