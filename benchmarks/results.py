@@ -2,25 +2,20 @@
 
 from __future__ import annotations
 
-import json
-import os
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from benchmarks.grid import Point
-from benchmarks.limits import Limits, Reading
+from benchmarks.limits import Limits
 from benchmarks.machine import Machine
 from benchmarks.problems import Mode
+from benchmarks.stored import ResultsError, decoded, read, write
 from benchmarks.timing import Quartiles
 
 SCHEMA = 1
 DIRECTORY = Path(__file__).parent / "results"
-
-
-class ResultsError(Exception):
-    """A file of results that can't be read, or that a run's rows don't belong into."""
 
 
 @dataclass(frozen=True)
@@ -128,69 +123,14 @@ class Results:
 
 def save(results: Results, path: Path) -> None:
     """Write the file at once: one that was there stays whole if this is interrupted."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    whole = _short(asdict(results))
-    # A row a line: a change of one is a change of one line.
-    lists = {name: whole[name] for name in ("runs", "rows", "refused")}
-    parts = [f'"schema": {SCHEMA}', f'"machine": {json.dumps(whole["machine"])}']
-    for name, items in lists.items():
-        lines = ",\n".join(json.dumps(item) for item in items)
-        parts.append(f'"{name}": [\n{lines}\n]' if items else f'"{name}": []')
-    new = path.with_suffix(".new")
-    new.write_text("{\n" + ",\n".join(parts) + "\n}\n", encoding="utf-8")
-    os.replace(new, path)
-
-
-def _short(value: Any) -> Any:
-    """Six digits of each float: more than a measurement has."""
-    if isinstance(value, float):
-        return float(f"{value:.6g}")
-    if isinstance(value, dict):
-        return {name: _short(item) for name, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_short(item) for item in value]
-    return value
+    write(path, SCHEMA, asdict(results))
 
 
 def load(path: Path) -> Results:
     """Read a file; :class:`ResultsError` where it isn't one of this schema."""
+    whole = read(path, SCHEMA)
+    del whole["schema"]
     try:
-        whole = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise ResultsError(f"{path} can't be read: {error}") from error
-    schema = whole.get("schema") if isinstance(whole, dict) else None
-    if schema != SCHEMA:
-        raise ResultsError(f"{path} has schema {schema!r}, expected {SCHEMA}: measure anew")
-    try:
-        return Results(
-            Machine(**whole["machine"]),
-            tuple(_run(item) for item in whole["runs"]),
-            tuple(_row(item) for item in whole["rows"]),
-            tuple(_refusal(item) for item in whole["refused"]),
-        )
+        return decoded(Results, whole)
     except (KeyError, TypeError) as error:
         raise ResultsError(f"{path} isn't what a run has written: {error}") from error
-
-
-Item = dict[str, Any]
-
-
-def _run(item: Item) -> Run:
-    limits = tuple(
-        Limits(of["threads"], of["gflops"], tuple(Reading(**r) for r in of["readings"]))
-        for of in item["limits"]
-    )
-    read: Item = {**item, "limits": limits}
-    return Run(**read)
-
-
-def _row(item: Item) -> Row:
-    read: Item = {**item, "point": Point(**item["point"])}
-    for name in ("ours", "theirs", "ratio"):
-        read[name] = Quartiles(**item[name])
-    return Row(**read)
-
-
-def _refusal(item: Item) -> Refusal:
-    read: Item = {**item, "point": Point(**item["point"])}
-    return Refusal(**read)
