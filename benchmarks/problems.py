@@ -38,8 +38,12 @@ class Problem:
 
 
 def make(cell_name: str, point: Point) -> Problem:
-    """A problem with torch.nn's scale of weights, equal each time it is made."""
-    cell = CELLS[cell_name]
+    """A textbook cell's problem with torch.nn's scale of weights, equal each time it is made."""
+    return of_cell(CELLS[cell_name], point)
+
+
+def of_cell(cell: Cell, point: Point) -> Problem:
+    """The same for any cell."""
     generator = torch.Generator().manual_seed(0)
     shapes = cell.parameter_shapes(cell.resolve_sizes(point.D, point.H))
 

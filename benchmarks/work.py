@@ -27,6 +27,11 @@ def flops(cell: str, point: Point, mode: Mode) -> float:
     return once if mode == "inference" else 3 * once
 
 
+def loop_flops(cell: str, point: Point) -> float:
+    """Those of the products with h alone, which one loop over time does; backward has as many."""
+    return 2.0 * point.T * point.B * GATES[cell] * point.H * point.H
+
+
 def shortest_s(cell: str, point: Point, mode: Mode, limits: Limits) -> float:
     """Seconds that the machine needs at least.
 
@@ -39,6 +44,5 @@ def shortest_s(cell: str, point: Point, mode: Mode, limits: Limits) -> float:
     weights = GATES[cell] * point.H * point.H
     multiplying = 2.0 * point.B * weights / peak
     reading = 4.0 * weights / (limits.gb_s(4.0 * weights) * 1e9)
-    in_loops = 2.0 * point.T * point.B * weights * loops
-    around = (flops(cell, point, mode) - in_loops) / peak
+    around = (flops(cell, point, mode) - loops * loop_flops(cell, point)) / peak
     return around + loops * point.T * max(multiplying, reading)

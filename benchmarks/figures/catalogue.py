@@ -1,0 +1,107 @@
+"""The table of figures: how each is measured, judged and shown."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from benchmarks.figures import cells, first_call, learning, loop, overhead, steps
+from benchmarks.figures.setting import Setting
+from benchmarks.verdict import Verdict
+
+
+@dataclass(frozen=True)
+class Figure:
+    """``intro`` says what the figures of its table mean."""
+
+    name: str
+    title: str
+    intro: str
+    row: type
+    measure: Callable[[Setting], Iterator[Any]]
+    line: Callable[[Any], str]
+    verdicts: Callable[[Sequence[Any]], list[Verdict]]
+    section: Callable[[Sequence[Any]], str]
+
+
+FIGURES: dict[str, Figure] = {
+    figure.name: figure
+    for figure in (
+        Figure(
+            "loop",
+            "The recurrent loop alone",
+            "Seconds in the compiled loop, without the products before and after it, and the part "
+            "of the measured multiply-add peak that its product with h comes to. *inference* and "
+            "*forward* are the forward loop, without and with what backward reads being stored. "
+            "Packing and the whole call are those of inference, and of forward and backward "
+            "together.",
+            loop.Row,
+            loop.measure,
+            loop.line,
+            loop.verdicts,
+            loop.section,
+        ),
+        Figure(
+            "cells",
+            "Our cells beside our LSTM",
+            "In alternating turns.",
+            cells.Row,
+            cells.measure,
+            cells.line,
+            cells.verdicts,
+            cells.section,
+        ),
+        Figure(
+            "steps",
+            "Time over the number of steps",
+            "A call takes *overhead* + T × *µs a step*, fitted by least squares of relative "
+            "errors. By T stands the whole time over T and, in brackets, the same without the "
+            "overhead beside the fitted step: 100 % is flat.",
+            steps.Row,
+            steps.measure,
+            steps.line,
+            steps.verdicts,
+            steps.section,
+        ),
+        Figure(
+            "first_call",
+            "First calls",
+            "Of a process in which torch has been imported and used, B=16, D=H=128; *later* is "
+            "the fastest of five calls after it. `own` is a cell that no library has. With the "
+            "cache filled, another process had compiled it.",
+            first_call.Row,
+            first_call.measure,
+            first_call.line,
+            first_call.verdicts,
+            first_call.section,
+        ),
+        Figure(
+            "overhead",
+            "Overhead of a call",
+            "A GRU under `no_grad`, B=1, D=H=32. One more step is the slope from 1 to 64 steps, "
+            "and what it takes is the arithmetic.",
+            overhead.Row,
+            overhead.measure,
+            overhead.line,
+            overhead.verdicts,
+            overhead.section,
+        ),
+        Figure(
+            "learning",
+            "Training a language model",
+            "`unrolled train lm` with our layers and with `torch.nn`'s in their place, in turns of "
+            "4 s, the same loop, windows, dropout and initial parameters, without validation. The "
+            "losses are means of 10 steps; rounding alone tells the two runs apart, and training "
+            "amplifies it.",
+            learning.Row,
+            learning.measure,
+            learning.line,
+            learning.verdicts,
+            learning.section,
+        ),
+    )
+}
+"""By name, in the documentation's order."""
+
+KINDS: dict[str, type] = {figure.name: figure.row for figure in FIGURES.values()}

@@ -1,0 +1,100 @@
+"""``python -m benchmarks.figures.loop_child CELL THREADS GFLOPS T,B,D,H …``: points of ``loop``.
+
+A process of its own, so that all compiled code is loaded while :mod:`timed_calls` looks on.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from time import perf_counter
+
+from benchmarks import machine
+from benchmarks.figures.loop import Part, Row
+from benchmarks.figures.timed_calls import Call, timed
+from benchmarks.grid import Point
+from benchmarks.peers.contestant import Contestant
+from benchmarks.peers.ours import build
+from benchmarks.problems import MODES, Mode, make
+from benchmarks.timing import FEWEST_ROUNDS, quartiles, settle
+from benchmarks.work import loop_flops
+
+LOOP, PACKING = "ur_run", "ur_pack"
+PARTS: dict[Mode, tuple[Part, ...]] = {
+    "inference": ("inference",),
+    "training": ("forward", "backward"),
+}
+BUDGET_S, MOST_ROUNDS = 1.0, 15
+
+
+class NoLoop(Exception):
+    """The compiled functions are others than this module knows."""
+
+
+@dataclass(frozen=True)
+class Round:
+    """One call: the seconds of its loops in order, of packing, and its own."""
+
+    loops: tuple[float, ...]
+    packing: float
+    call: float
+
+
+def split(calls: Sequence[Call], mode: Mode, call_s: float) -> Round:
+    """What a call's compiled functions took.
+
+    Raises :class:`NoLoop` where the loop was not called once a direction.
+    """
+    loops = tuple(c.seconds for c in calls if c.function == LOOP)
+    if len(loops) != len(PARTS[mode]):
+        raise NoLoop(
+            f"{mode} called {LOOP} {len(loops)} times, expected {len(PARTS[mode])}; the compiled "
+            f"functions called are {sorted({c.function for c in calls})}"
+        )
+    return Round(loops, sum(c.seconds for c in calls if c.function == PACKING), call_s)
+
+
+def rounds(contestant: Contestant, calls: list[Call], mode: Mode) -> list[Round]:
+    """The call again and again, for ``BUDGET_S`` seconds."""
+    contestant.call()  # compiles
+    contestant.call()
+    found: list[Round] = []
+    end = perf_counter() + BUDGET_S
+    while len(found) < FEWEST_ROUNDS or (perf_counter() < end and len(found) < MOST_ROUNDS):
+        settle()
+        contestant.call()
+        calls.clear()
+        start = perf_counter()
+        contestant.call()
+        found.append(split(calls, mode, perf_counter() - start))
+    return found
+
+
+def measure(cell: str, points: Sequence[Point], gflops: float) -> Iterator[Row]:
+    """Each loop of the cell at each point."""
+    with timed() as calls:
+        for point in points:
+            problem = make(cell, point)
+            peak_s = loop_flops(cell, point) / gflops / 1e9
+            for mode in MODES:
+                done = rounds(build(problem, mode), calls, mode)
+                packing = quartiles([r.packing for r in done])
+                whole = quartiles([r.call for r in done])
+                for number, part in enumerate(PARTS[mode]):
+                    seconds = quartiles([r.loops[number] for r in done])
+                    of_peak = peak_s / seconds.median
+                    yield Row(cell, point, part, seconds, packing, whole, of_peak)
+
+
+def main() -> None:
+    """Print the rows as JSON."""
+    cell, threads, gflops, *sizes = sys.argv[1:]
+    machine.pin(int(threads))
+    points = [Point(*map(int, of.split(","))) for of in sizes]
+    print(json.dumps([asdict(row) for row in measure(cell, points, float(gflops))]))
+
+
+if __name__ == "__main__":
+    main()
