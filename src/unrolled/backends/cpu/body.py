@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from dataclasses import replace
 
 from unrolled.backends.cpu.layout import Address
 from unrolled.backends.cpu.memory import Memory
 from unrolled.backends.cpu.positions import positions
 from unrolled.backends.cpu.spelling import spell
-from unrolled.backends.cpu.text import comment, indent, number, plain
+from unrolled.backends.cpu.text import (
+    aligned,
+    equation_comment,
+    indent,
+    note,
+    number,
+    place,
+)
 from unrolled.ir import Atom, Equation, Var, n_elements
 
 
@@ -24,19 +32,21 @@ class Body:
     def text(self, written: tuple[Var, ...]) -> str:
         """All work of a step, level by level."""
         copies: list[str] = []
-        for m, var in enumerate(written):
-            to = f"out{m}__t + r * {n_elements(var.shape)}L"
+        for var in written:
+            n, name = n_elements(var.shape), self._memory.name(var)
+            to = f"{name}__t + r * {n}L"
             if var in self._memory.direct:
-                n, name = n_elements(var.shape), self._memory.name(var)
                 copies += [
-                    f"for (long r = 0; split && r < R; r++)  // {plain(var.name)}",
-                    f"    if (OWNS(r)) memcpy({to}, {name}__s + r * {name}__d, "
-                    f"{n} * sizeof(real));",
+                    "",
+                    note(f"{var}, kept: without split it already stands there"),
+                    "for (long r = 0; split && r < R; r++)",
+                    f"    if (OWNS(r)) memcpy({to}, {self._memory.row(var)}, {n} * sizeof(real));",
                 ]
             else:
                 self._add_sink(var, to, "=", copies)
-        for m, equation in enumerate(self._layout.placement.totals):
-            self._add_sink(equation.inputs[0], f"sum{m}__b", "+=", copies)
+        for equation in self._layout.placement.totals:
+            total = f"{self._memory.name(equation.out)}__a"
+            self._add_sink(equation.inputs[0], total, "+=", copies)
         lines: list[str] = []
         for equations in self._layout.by_level():
             loops: dict[int, list[Equation]] = defaultdict(list)
@@ -67,12 +77,15 @@ class Body:
             if all(home is not None and home.root == root for home in homes):
                 for part, home in zip(parts, homes, strict=True):
                     assert home is not None
-                    self._add_sink(part, f"{to} + {home.offset}", assign, copies)
+                    plus = f" + {home.offset}" if home.offset else ""
+                    self._add_sink(part, f"{to}{plus}", assign, copies)
                 return
         n = n_elements(var.shape)
         index = "0" if address.scalar else "j"
         copies += [
-            f"for (long r = 0; r < R; r++) {{  // {plain(var.name)}",
+            "",
+            note(f"{var}, {'kept' if assign == '=' else 'summed up'}"),
+            "for (long r = 0; r < R; r++) {",
             f"    const real *const from = {self._memory.row(var)};",
             f"    real *const to = OWNS(r) ? {to} : unowned;",
             "    VECTORISED",
@@ -83,7 +96,7 @@ class Body:
     def _loop(self, n: int, equations: list[Equation]) -> list[str]:
         own = {e.out for e in equations}
         reads: dict[str, str] = {}
-        body: list[str] = []
+        body: list[tuple[str, str]] = []
         writes: list[str] = []
         declared: list[str] = []
         booleans = {e.out for e in equations if e.out.dtype == "bool"}
@@ -104,7 +117,7 @@ class Body:
             name = self._memory.name(equation.out)
             kind = "int" if equation.out in booleans else "real"
             expression = spell(equation, [operand(a) for a in equation.args])
-            body.append(f"const {kind} {name} = {expression};{comment(equation)}")
+            body.append((f"const {kind} {name} = {expression};", place(equation)))
             targets: list[tuple[str, str]] = []
             if equation.out in self._layout.scratch:
                 targets.append((self._memory.row(equation.out), "="))
@@ -114,11 +127,11 @@ class Body:
                 guarded = f"OWNS(r) ? {target} : unowned" if k >= len(targets) else target
                 declared.append(f"real *const {pointer} = {guarded};")
                 writes.append(f"{pointer}[j] {assign} {name};")
-        lines = ["for (long r = 0; r < R; r++) {"]
+        lines = ["", "for (long r = 0; r < R; r++) {"]
         lines += [f"    const real *const {name} = {source};" for source, name in reads.items()]
         lines += [f"    {line}" for line in declared]
         lines += ["    VECTORISED", f"    for (long j = 0; j < {n}; j++) {{"]
-        lines += [f"        {line}" for line in body + writes]
+        lines += [f"        {line}" for line in aligned(body) + writes]
         return [*lines, "    }", "}"]
 
     def _other(self, equation: Equation) -> list[str]:
@@ -138,9 +151,10 @@ class Body:
         base, distance = self._memory.place(self._layout.address(vector))
         name = self._memory.name(equation.out)
         return [
+            "",
+            equation_comment(equation),
             f"PRODUCT({k}, {m}, {base}, {distance}, {name}__w, {name}__s, "
-            f"{self._memory.strides[equation.out]});"
-            f"{comment(equation)}"
+            f"{self._memory.strides[equation.out]});",
         ]
 
     def _reduction(self, equation: Equation) -> list[str]:
@@ -163,7 +177,9 @@ class Body:
         loop = "VECTORISED_SUM" if equation.op != "amax" else ""
         result = f"total / {length}" if equation.op == "mean" else "total"
         return [
-            f"for (long r = 0; r < R; r++) {{{comment(equation)}",
+            "",
+            equation_comment(equation),
+            "for (long r = 0; r < R; r++) {",
             f"    const real *const from = {self._memory.row(source)};",
             f"    real *const to = {self._memory.row(equation.out)};",
             f"    for (long o = 0; o < {outer}; o++)",
@@ -185,10 +201,13 @@ class Body:
             home = self._layout.homes.get(root)
             if home != Address(equation.out, offset):
                 index = "0" if self._layout.address(part).scalar else "j"
+                plus = f" + {offset}" if offset else ""
                 lines += [
-                    f"for (long r = 0; r < R; r++) {{{comment(equation)}",
+                    "",
+                    note(f"{part.name}, its part of: {replace(equation, location=None)}"),
+                    "for (long r = 0; r < R; r++) {",
                     f"    const real *const from = {self._memory.row(part)};",
-                    f"    real *const to = {self._memory.row(equation.out)} + {offset};",
+                    f"    real *const to = {self._memory.row(equation.out)}{plus};",
                     f"    for (long j = 0; j < {n}; j++) to[j] = from[{index}];",
                     "}",
                 ]
@@ -199,7 +218,9 @@ class Body:
         """Whatever moves numbers about: by a table of positions."""
         n = n_elements(equation.out.shape)
         lines = [
-            f"for (long r = 0; r < R; r++) {{{comment(equation)}",
+            "",
+            equation_comment(equation),
+            "for (long r = 0; r < R; r++) {",
             f"    real *const to = {self._memory.row(equation.out)};",
         ]
         scatters = equation.op in ("place", "put")
@@ -208,6 +229,7 @@ class Body:
         for k, (source, moves) in enumerate(positions(equation)):
             table = f"{self._memory.name(equation.out)}__x{k}"
             numbers = ", ".join(f"{a}, {b}" for a, b in moves)
+            self.tables.append(note(f"{equation.out}: which of its numbers is which of {source}"))
             self.tables.append(f"static const int {table}[{2 * len(moves)}] = {{{numbers}}};")
             scalar = self._layout.address(source).scalar
             value = f"from{k}[{'0' if scalar else f'{table}[2 * j + 1]'}]"

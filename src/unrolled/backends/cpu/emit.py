@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
 
 from unrolled.backends.cpu.body import Body
 from unrolled.backends.cpu.layout import lay_out
 from unrolled.backends.cpu.memory import Memory
 from unrolled.backends.cpu.place import Placement
-from unrolled.backends.cpu.text import indent, plain
+from unrolled.backends.cpu.text import aligned, indent, note, plain
 from unrolled.ir import Equation, Var, n_elements
 
 TEMPLATE = Path(__file__).parent / "templates" / "loop.c"
@@ -77,32 +79,48 @@ class _Pieces:
 
     def pointers(self, written: tuple[Var, ...]) -> str:
         """Unpacking of the pointer array, in the order that ``Source`` says."""
+        name, states = self._memory.name, self._placement.graph.states
         lines: list[str] = []
-        k = 0
-        for m, var in enumerate(self._placement.streams):
-            lines.append(f"const real *const {self._memory.name(var)}__b = p[{k}];")
-            lines.append(f"const long {self._memory.name(var)}__l = ld[{m}];")
-            k += 1
-        for var in self._placement.arrays:
-            lines.append(f"const real *const {self._memory.name(var)}__a = p[{k}];")
-            k += 1
-        for equation in self._products:
-            lines.append(f"const real *const {self._memory.name(equation.out)}__w = p[{k}];")
-            k += 1
-        for var in self._placement.graph.states:
-            lines.append(f"const real *const {self._memory.name(var)}__i = p[{k}];")
-            k += 1
-        for m, _ in enumerate(written):
-            lines.append(f"real *const out{m}__b = p[{k}];")
-            k += 1
-        for var in self._placement.graph.states:
-            lines.append(f"real *const {self._memory.name(var)}__f = p[{k}];")
-            k += 1
-        for m, equation in enumerate(self._placement.totals):
-            n = n_elements(equation.out.shape)
-            lines.append(f"real *const sum{m}__b = (real *)p[{k}] + id * {n}L;")
-            k += 1
-        return indent(lines, 1)
+        order = count()
+
+        def group(title: str, declared: Iterable[tuple[str, str, str]]) -> None:
+            rows = [(f"{kind} *const {pointer} = {{}};", text) for kind, pointer, text in declared]
+            if rows:
+                lines.append(note(title))
+                numbered = [(code.format(f"p[{next(order)}]"), text) for code, text in rows]
+                lines.extend(aligned(numbered))
+
+        streams = self._placement.streams
+        group("read at every step", [("const real", f"{name(v)}__b", str(v)) for v in streams])
+        lines += [f"const long {name(v)}__l = ld[{m}];" for m, v in enumerate(streams)]
+        group(
+            "the same at every step",
+            [("const real", f"{name(v)}__a", str(v)) for v in self._placement.arrays],
+        )
+        group(
+            "packed matrices",
+            [
+                ("const real", f"{name(e.out)}__w", f"{e.inputs[0]}, for {e.out.name}")
+                for e in self._products
+            ],
+        )
+        group(
+            "states before the first step",
+            [("const real", f"{name(v)}__i", str(v)) for v in states],
+        )
+        group("kept for every step", [("real", f"{name(v)}__b", str(v)) for v in written])
+        group("states after the last step", [("real", f"{name(v)}__f", str(v)) for v in states])
+        if self._placement.totals:
+            lines.append(note("sums over steps and examples, this thread's part of them"))
+        totals = [
+            (
+                f"real *const {name(e.out)}__a = (real *)p[{next(order)}] + "
+                f"id * {n_elements(e.out.shape)}L;",
+                f"{e.out} = total({e.inputs[0].name})",
+            )
+            for e in self._placement.totals
+        ]
+        return indent(lines + aligned(totals), 1)
 
     def begin(self) -> str:
         """The states before the first step."""
@@ -112,7 +130,7 @@ class _Pieces:
             name = self._memory.name(var)
             lines.append(f"const real *{name}__h = {name}__i + b0 * {n}L;")
             lines.append(f"long {name}__l = {n};")
-        return indent(lines, 1)
+        return indent(["", *lines], 1)
 
     def step(self, written: tuple[Var, ...]) -> str:
         """Where everything is at this step."""
@@ -120,41 +138,32 @@ class _Pieces:
         for var in self._placement.streams:
             name = self._memory.name(var)
             lines.append(f"const real *const {name}__t = {name}__b + (t * B + b0) * {name}__l;")
-        for m, var in enumerate(written):
-            lines.append(
-                f"real *const out{m}__t = out{m}__b + (t * B + b0) * {n_elements(var.shape)}L;"
-            )
-        for var, offset in self._memory.offsets.items():
-            stride = self._memory.strides[var]
-            if self._memory.layout.kinds[var] == "product":
-                # Another thread may still read a state's product of two steps ago.
-                turn = "step % 3" if var in self._memory.layout.doubled else "parity"
-                lines.append(
-                    f"real *const {self._memory.name(var)}__s = "
-                    f"shared + R * ({offset} + {turn} * {stride});"
-                )
-            else:
-                name = self._memory.name(var)
-                plus = f" + parity * {stride}" if var in self._memory.layout.doubled else ""
-                memory = f"scratch + R * ({offset}{plus})"
-                if var in self._memory.direct:
-                    n = n_elements(var.shape)
-                    memory = f"split ? {memory} : out{self._memory.direct[var]}__t"
-                    lines.append(f"const long {name}__d = split ? {stride} : {n};")
-                lines.append(f"real *const {name}__s = {memory};")
+        for var in written:
+            name, n = self._memory.name(var), n_elements(var.shape)
+            lines.append(f"real *const {name}__t = {name}__b + (t * B + b0) * {n}L;")
+        for var in self._memory.offsets:
+            name, memory = self._memory.name(var), self._memory.scratch(var)
+            if var in self._memory.direct:
+                memory = f"split ? {memory} : {name}__t"
+            if self._memory.two_strides(var):
+                stride, n = self._memory.strides[var], n_elements(var.shape)
+                lines.append(f"const long {name}__l = split ? {stride} : {n};")
+            lines.append(f"real *const {name}__s = {memory};")
         return indent(lines, 2)
 
     def following(self) -> str:
-        """The states for the next step."""
-        lines: list[str] = []
-        states = self._placement.graph.states
-        for k, var in enumerate(self._placement.graph.next_states):
+        """The states for the next step.
+
+        None of them is another's memory (:mod:`.place` sees to it), so their order is free.
+        """
+        lines = ["", note("the states of the next step")]
+        graph = self._placement.graph
+        for state, var in zip(graph.states, graph.next_states, strict=True):
+            if state == var:
+                continue
             base, distance = self._memory.place(self._memory.layout.address(var))
-            lines.append(f"const real *const next{k}__h = {base};")
-            lines.append(f"const long next{k}__l = {distance};")
-        for k, state in enumerate(states):
-            lines.append(f"{self._memory.name(state)}__h = next{k}__h;")
-            lines.append(f"{self._memory.name(state)}__l = next{k}__l;")
+            name = self._memory.name(state)
+            lines += [f"{name}__h = {base};", f"{name}__l = {distance};"]
         return indent(lines, 2)
 
     def finish(self) -> str:

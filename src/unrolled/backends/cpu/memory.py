@@ -17,8 +17,8 @@ _RESERVED = {
     "sqrt", "expm1", "log", "log1p", "sin", "cos", "erf", "pow",
 }  # fmt: skip
 """Words of C, of the template, and libm's functions, which a variable would hide."""
-_SHAPED = re.compile(r"(next|out|sum)\d+|[^a-z]*[A-Z][^a-z]*[A-Z][^a-z]*")
-"""The template's own pointers, and what may be a macro."""
+_SHAPED = re.compile(r"[^a-z]*[A-Z][^a-z]*[A-Z][^a-z]*")
+"""What may be a macro."""
 _ALIGN = 16  # numbers: rows of scratch memory start on a cache line
 
 
@@ -78,6 +78,18 @@ class Memory:
                 self.offsets[var] = self.scratch_row
                 self.scratch_row += stride * (2 if var in self.layout.doubled else 1)
 
+    def scratch(self, var: Var) -> str:
+        """The rows of scratch memory of a value at this step."""
+        offset, stride = self.offsets[var], self.strides[var]
+        base, turn = "scratch", "parity"
+        if self.layout.kinds[var] == "product":
+            # Another thread may still read a state's product of two steps ago.
+            base, turn = "shared", "step % 3" if var in self.layout.doubled else "parity"
+        elif var not in self.layout.doubled:
+            return f"{base} + R * {offset}" if offset else base
+        plus = f"{offset} + " if offset else ""
+        return f"{base} + R * ({plus}{turn} * {stride})"
+
     def place(self, address: Address) -> tuple[str, str]:
         """A row's address in C without the row (``base``), and the distance of rows."""
         root, offset = address.root, address.offset
@@ -92,7 +104,13 @@ class Memory:
             return f"{name}__t{plus}", f"{name}__l"
         if root in self.layout.placement.arrays:
             return f"{name}__a{plus}", "0"
-        return f"{name}__s{plus}", f"{name}__d" if root in self.direct else str(self.strides[root])
+        return f"{name}__s{plus}", f"{name}__l" if self.two_strides(root) else str(
+            self.strides[root]
+        )
+
+    def two_strides(self, var: Var) -> bool:
+        """Whether the rows of a value stand closer where it is kept than in scratch memory."""
+        return var in self.direct and self.strides[var] != n_elements(var.shape)
 
     def row(self, var: Var) -> str:
         """The C address of a value's row ``r``."""
