@@ -1,6 +1,7 @@
 """Unrolled's CPU kernels beside what else runs a recurrent network, in one process.
 
-``python -m benchmarks`` measures, ``python -m benchmarks.page`` writes ``docs/benchmarks.md``.
+``python -m benchmarks`` measures, and so does ``python -m benchmarks.figures``, what no peer is
+needed for; ``python -m benchmarks.page`` writes ``docs/benchmarks.md``.
 
 grid      the points (T, B, D, H), and which of them a peer is measured at
 problems  a cell's tensors at one point
@@ -10,8 +11,10 @@ timing    turns that alternate, and what they say
 limits    the machine's own limits, measured in the same run (limits.c)
 work      what part of them a time reaches
 machine   what the figures hold for; threads pinned alike
-results   the JSON
+results   the JSON (stored: how any of it is written and read)
 session   one run: compare, time, record
 summary   geometric means beside the targets
-page, plots   the documentation
+figures/  the loop alone, first calls, overhead, training runs, …
+verdict   a figure that was asked for and the one that was measured
+page, targets, memory_page, markdown, plots   the documentation
 """

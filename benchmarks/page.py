@@ -1,62 +1,103 @@
 """Write ``docs/benchmarks.md`` and its figures from results.
 
 python -m benchmarks.page [FILE]
+
+The other figures and those of memory are in the files beside it.
 """
 
 from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
+from benchmarks import memory_page, targets
+from benchmarks.figures.catalogue import FIGURES, KINDS
+from benchmarks.figures.record import FILE, Record
+from benchmarks.figures.record import load as load_record
 from benchmarks.limits import Limits
+from benchmarks.markdown import milliseconds, table
 from benchmarks.peers import PEERS
 from benchmarks.peers.contestant import Missing
 from benchmarks.plots import drawn, write
 from benchmarks.problems import CUSTOM, DROP_IN, MODES
-from benchmarks.results import DIRECTORY, Results, ResultsError, Row, load
-from benchmarks.summary import costs, lines
+from benchmarks.results import DIRECTORY, Results, ResultsError, Row, Run, load
+from benchmarks.targets import ratio
 
 DOCS = Path(__file__).parent.parent / "docs"
 PAGE = DOCS / "benchmarks.md"
 INTRO = DOCS / "_benchmarks_intro.md"
 NOTES = DOCS / "_benchmarks_notes.md"
-FIGURES = DOCS / "benchmarks"
+DRAWINGS = DOCS / "benchmarks"
 
 
-def page(results: Results) -> str:
+@dataclass(frozen=True)
+class Sources:
+    """All that the page is of: the grid's results, the other figures, the memory's rows."""
+
+    results: Results
+    record: Record | None
+    memory: tuple[memory_page.Row, ...]
+
+
+def read(path: Path) -> Sources:
+    """The grid's file, and beside it those of the other figures and of memory where they are.
+
+    :class:`ResultsError` where one can't be read, or the figures are another machine's.
+    """
+    figures, memory = (path.with_name(file.name) for file in (FILE, memory_page.FILE))
+    results = load(path)
+    record = load_record(figures, KINDS) if figures.exists() else None
+    if record is not None and record.machine != results.machine:
+        raise ResultsError(f"{figures} and {path} are of two machines, or numbers of threads")
+    return Sources(results, record, memory_page.load(memory))
+
+
+def page(of: Sources) -> str:
     """The whole page; what it says of causes is in ``docs/_benchmarks_notes.md``."""
+    results = of.results
     parts = [
         "<!-- Written by benchmarks/page.py. Do not edit: change docs/_benchmarks_*.md. -->",
         "# Benchmarks",
         INTRO.read_text(encoding="utf-8").strip(),
         "## The machine",
-        _machine(results),
+        _machine(of),
         "## Against the targets",
-        *_summary(results),
+        targets.section(results, of.record, of.memory),
     ]
     if NOTES.exists():
         parts.append(NOTES.read_text(encoding="utf-8").strip())
-    figures = drawn(results)
+    parts += _figures(of)
+    drawn_figures = drawn(results)
     for peer in PEERS.values():
         rows = [row for row in results.rows if row.peer == peer.name]
         if rows:
             parts.append(f"## Beside {peer.title}")
-            if peer.name in figures:
+            if peer.name in drawn_figures:
                 parts.append(f"![times faster, by hidden size](benchmarks/{peer.name}.svg)")
             parts.append(_rows(rows))
     return "\n\n".join(parts) + "\n"
 
 
-def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """A Markdown table."""
-    every = (header, ["---"] * len(header), *rows)
-    return "\n".join(f"| {' | '.join(row)} |" for row in every)
+def _figures(of: Sources) -> list[str]:
+    parts: list[str] = []
+    for figure in FIGURES.values():
+        rows = of.record.rows(figure.name) if of.record else ()
+        if rows:
+            parts += [f"## {figure.title}", figure.intro, figure.section(rows)]
+    if of.memory:
+        intro = (
+            "What training takes at most beside its input, its parameters and the output's "
+            "gradient, resident in a process of its own."
+        )
+        parts += ["## Peak memory", intro, memory_page.section(of.memory)]
+    return parts
 
 
-def _machine(results: Results) -> str:
-    machine = results.machine
+def _machine(of: Sources) -> str:
+    results, machine = of.results, of.results.machine
     facts = [
         ("processor", machine.processor),
         ("instructions", machine.isa),
@@ -66,12 +107,21 @@ def _machine(results: Results) -> str:
     ]
     for number, run in enumerate(results.runs):
         if any(row.run == number for row in results.rows):
-            used = ", ".join(f"{name} {version}" for name, version in run.versions.items())
-            facts += [
-                (f"run of {run.started}", f"commit {run.commit}, load {run.load:.1f}; {used}")
-            ]
-            facts += [("its limits", _limits(limits)) for limits in run.limits]
+            facts += _run("peers", run)
+    measured = of.record.measured if of.record else ()
+    for run in {m.run.started: m.run for m in measured}.values():
+        names = ", ".join(m.figure for m in measured if m.run == run)
+        facts += _run(names, run)
     return table(("", ""), facts)
+
+
+def _run(what: str, run: Run) -> list[tuple[str, str]]:
+    used = ", ".join(f"{name} {version}" for name, version in run.versions.items())
+    said = f"{what}: commit {run.commit}, load {run.load:.1f}; {used}"
+    return [
+        (f"run of {run.started}", said),
+        *(("its limits", _limits(limits)) for limits in run.limits),
+    ]
 
 
 def _limits(limits: Limits) -> str:
@@ -82,65 +132,6 @@ def _limits(limits: Limits) -> str:
 
 def _size(n_bytes: int) -> str:
     return f"{n_bytes >> 20}M" if n_bytes >= 1 << 20 else f"{n_bytes >> 10}K"
-
-
-def _summary(results: Results) -> list[str]:
-    found = lines(results)
-    parts = [
-        table(
-            ("peer", "cell", "mode", "points", "mean", "target", "", "worst point"),
-            (
-                (
-                    line.peer,
-                    f"`{line.cell}`",
-                    line.mode,
-                    f"{len(line.rows)} of {line.points}",
-                    f"**{line.mean:.2f}**",
-                    "" if line.target is None else f"≥ {line.target:.1f}",
-                    line.verdict,
-                    f"{line.worst.ratio.median:.2f} at {line.worst.point}",
-                )
-                for line in found
-            ),
-        )
-    ]
-    of_ours = costs(results)
-    if of_ours:
-        parts.append("Our own cells' times beside our own LSTM's:")
-        parts.append(
-            table(
-                ("cell", "mode", "points", "mean", "target", ""),
-                (
-                    (
-                        f"`{cost.cell}`",
-                        cost.mode,
-                        str(cost.points),
-                        f"**{cost.mean:.2f}**",
-                        f"≤ {cost.most:.1f}",
-                        cost.verdict,
-                    )
-                    for cost in of_ours
-                ),
-            )
-        )
-    slower = sorted((r for line in found for r in line.slower), key=lambda r: r.ratio.median)
-    parts.append(f"Points at which a peer is faster by more than 5 %: {len(slower)}.")
-    if slower:
-        parts.append(
-            table(
-                ("peer", "cell", "mode", "point", "times faster"),
-                ((r.peer, f"`{r.cell}`", r.mode, str(r.point), _ratio(r)) for r in slower),
-            )
-        )
-    if results.refused:
-        parts.append("Refused, for the peer's outputs and ours differ:")
-        parts.append(
-            table(
-                ("peer", "cell", "mode", "point", "reason"),
-                ((r.peer, f"`{r.cell}`", r.mode, str(r.point), r.reason) for r in results.refused),
-            )
-        )
-    return parts
 
 
 def _rows(rows: Sequence[Row]) -> str:
@@ -168,22 +159,10 @@ def _columns(row: Row, compiles: bool) -> list[str]:
     columns = [
         milliseconds(row.theirs.median),
         milliseconds(row.ours.median),
-        _ratio(row),
+        ratio(row),
         f"{row.of_limit:.0%}",
     ]
     return columns + ([f"{row.first_theirs_s:.1f}", f"{row.first_ours_s:.1f}"] if compiles else [])
-
-
-def milliseconds(seconds: float) -> str:
-    """Milliseconds with three digits: 0.0312, 1.57, 248."""
-    ms = 1e3 * seconds
-    digits = 2 if ms >= 1 else 4
-    return f"{ms:.0f}" if ms >= 100 else f"{ms:.1f}" if ms >= 10 else f"{ms:.{digits}f}"
-
-
-def _ratio(row: Row) -> str:
-    ratio = row.ratio
-    return f"**{ratio.median:.2f}** ({ratio.low:.2f}–{ratio.high:.2f})"
 
 
 def main() -> None:
@@ -191,11 +170,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.page", description=__doc__)
     parser.add_argument("file", nargs="?", type=Path, default=DIRECTORY / "full.json")
     try:
-        results = load(parser.parse_args().file)
-        write(results, FIGURES)
+        sources = read(parser.parse_args().file)
+        write(sources.results, DRAWINGS)
     except (Missing, ResultsError) as error:
         sys.exit(f"python -m benchmarks.page: {error}")
-    PAGE.write_text(page(results), encoding="utf-8")
+    PAGE.write_text(page(sources), encoding="utf-8")
     print(f"written: {PAGE}")
 
 

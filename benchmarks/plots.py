@@ -14,6 +14,8 @@ from benchmarks.results import Results
 from benchmarks.summary import Line, lines
 
 STEPS = 100
+COLUMNS = 3
+ASKED = "mean asked for"
 COLORS = ("#440154", "#3b528b", "#21918c", "#5ec962", "#fca50a")
 
 
@@ -50,16 +52,39 @@ def _curve(line: Line, B: int) -> tuple[list[int], list[float]]:
 def _figure(of_peer: list[Line]) -> Any:
     cells = list(dict.fromkeys(line.cell for line in of_peer))
     modes = list(dict.fromkeys(line.mode for line in of_peer))
+    # Wider than a page, its words would be too small: more cells stand below the first.
+    columns = min(len(cells), COLUMNS)
+    blocks = -(-len(cells) // columns)
+    rows = blocks * len(modes)
     figure = package("matplotlib.figure").Figure(
-        figsize=(2.9 * len(cells) + 0.6, 2.5 * len(modes) + 0.3), layout="constrained"
+        figsize=(2.7 * columns + 0.6, 2.3 * rows + 0.8), layout="constrained"
     )
-    axes = figure.subplots(len(modes), len(cells), sharex=True, sharey=True, squeeze=False)
+    axes = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False)
+    unused = {(row, column) for row in range(rows) for column in range(columns)}
     for line in of_peer:
-        _panel(axes[modes.index(line.mode)][cells.index(line.cell)], line)
-    axes[0][0].legend(fontsize=7, frameon=False)
-    figure.supylabel("times faster")
-    figure.supxlabel("H")
+        block, column = divmod(cells.index(line.cell), columns)
+        row = block * len(modes) + modes.index(line.mode)
+        _panel(axes[row][column], line)
+        unused.discard((row, column))
+    for row, column in unused:
+        axes[row][column].set_axis_off()
+        axes[row - 1][column].tick_params(labelbottom=True)
+    handles, labels = _legend(axes)
+    figure.legend(handles, labels, loc="outside upper center", ncols=len(labels), frameon=False)
+    figure.supylabel("times faster", fontsize=9)
+    figure.supxlabel(f"hidden size H = input size, T = {STEPS}", fontsize=9)
     return figure
+
+
+def _legend(axes: Any) -> tuple[list[Any], list[str]]:
+    """Each label once, in the order of batches, whichever panel it is in."""
+    found: dict[str, Any] = {}
+    for axis in axes.flat:
+        handles, labels = axis.get_legend_handles_labels()
+        found.update(zip(labels, handles, strict=True))
+    order = [*(f"B={B}" for B in BATCHES), ASKED]
+    labels = [label for label in order if label in found]
+    return [found[label] for label in labels], labels
 
 
 def _panel(axis: Any, line: Line) -> None:
@@ -69,7 +94,7 @@ def _panel(axis: Any, line: Line) -> None:
             axis.plot(widths, ratios, "o-", color=color, ms=3, lw=1.2, label=f"B={B}")
     axis.axhline(1, color="black", lw=0.8)
     if line.target is not None:
-        axis.axhline(line.target, color="gray", lw=0.8, ls="--")
+        axis.axhline(line.target, color="gray", lw=0.8, ls="--", label=ASKED)
     axis.set_xscale("log", base=2)
     axis.set_yscale("log", base=2)
     axis.xaxis.set_major_formatter("{x:.0f}")

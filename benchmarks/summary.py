@@ -29,9 +29,6 @@ TARGETS: dict[tuple[str, str], dict[Mode, float]] = {
 SLOWER = 1 / 1.05
 """No point is to be slower than its peer by more than 5 %."""
 
-COSTS = {"lstm_peephole_gers": 1.3, "lstm_layer_norm": 1.6}
-"""What one of our cells may take beside our own LSTM."""
-
 
 @dataclass(frozen=True)
 class Line:
@@ -63,22 +60,6 @@ class Line:
         return tuple(row for row in self.rows if row.ratio.median < SLOWER)
 
 
-@dataclass(frozen=True)
-class Cost:
-    """One of our cells beside our own LSTM: the geometric mean of its time over the LSTM's."""
-
-    cell: str
-    mode: Mode
-    mean: float
-    most: float
-    points: int
-
-    @property
-    def verdict(self) -> str:
-        """Whether it stays within ``most``."""
-        return "reached" if self.mean <= self.most else "missed"
-
-
 def geometric_mean(values: Iterable[float]) -> float:
     """Of at least one value, all positive."""
     logs = [math.log(value) for value in values]
@@ -102,22 +83,6 @@ def lines(results: Results) -> list[Line]:
     return found
 
 
-def costs(results: Results) -> list[Cost]:
-    """Our custom cells beside our LSTM, where both have been measured."""
-    ours = {(r.cell, r.mode, r.point): r.ours.median for r in results.rows}
-    found: list[Cost] = []
-    for cell, most in COSTS.items():
-        for mode in MODES:
-            ratios = [
-                seconds / ours["lstm", mode, point]
-                for (of, in_mode, point), seconds in ours.items()
-                if of == cell and in_mode == mode and ("lstm", mode, point) in ours
-            ]
-            if ratios:
-                found.append(Cost(cell, mode, geometric_mean(ratios), most, len(ratios)))
-    return found
-
-
 def text(results: Results) -> str:
     """The summary as it is printed."""
     out = [
@@ -132,11 +97,6 @@ def text(results: Results) -> str:
             f"{line.peer:12} {line.cell:18} {line.mode:9} {len(line.rows):>3}/{line.points:<3} "
             f"{line.mean:6.2f} {target:>6} {line.verdict:7}  {worst.ratio.median:5.2f}  "
             f"{worst.point}"
-        )
-    for cost in costs(results):
-        out.append(
-            f"ours: {cost.cell} takes {cost.mean:.2f} of our lstm's time in {cost.mode} "
-            f"({cost.points} points), at most {cost.most}: {cost.verdict}"
         )
     out += _listed("slower than the peer by more than 5 %", [r for x in every for r in x.slower])
     out += [f"refused: {r.peer} {r.cell} {r.mode} {r.point}: {r.reason}" for r in results.refused]

@@ -19,8 +19,3 @@ class Verdict:
     def word(self) -> str:
         """``reached``, ``missed`` or ``—``."""
         return "—" if self.reached is None else "reached" if self.reached else "missed"
-
-
-def unmeasured(what: str, asked: str) -> tuple[str, ...]:
-    """The cells of a target's line of which there is no measurement."""
-    return (what, asked, "not measured", "", "")

@@ -91,9 +91,9 @@ FIGURES: dict[str, Figure] = {
             "learning",
             "Training a language model",
             "`unrolled train lm` with our layers and with `torch.nn`'s in their place, in turns of "
-            "4 s, the same loop, windows, dropout and initial parameters, without validation. The "
-            "losses are means of 10 steps; rounding alone tells the two runs apart, and training "
-            "amplifies it.",
+            "a few seconds: the same loop, windows, dropout and initial parameters; no validation. "
+            "The losses are means of 10 steps; rounding alone tells the two runs apart, and "
+            "training amplifies it.",
             learning.Row,
             learning.measure,
             learning.line,

@@ -1,4 +1,4 @@
-"""A call's time over its number of steps as ``overhead + step · T``: telling the two apart."""
+"""What grows with the number of steps as a line, ``fixed + step · T``: telling the two apart."""
 
 from __future__ import annotations
 
@@ -10,23 +10,27 @@ import numpy as np
 
 @dataclass(frozen=True)
 class Fit:
-    """Seconds of a call that don't depend on its steps, and seconds a step."""
+    """What doesn't depend on the steps, and what each step adds: seconds, or bytes."""
 
-    overhead_s: float
-    step_s: float
+    fixed: float
+    step: float
 
-    def flatness(self, steps: int, seconds: float) -> float:
-        """A step's time at this number of steps, the overhead taken off, beside the fit's."""
-        return (seconds - self.overhead_s) / (steps * self.step_s)
+    def flatness(self, steps: int, value: float) -> float:
+        """What each of so many steps adds, beside the fit's."""
+        return (value - self.fixed) / (steps * self.step)
+
+    def off(self, steps: int, value: float) -> float:
+        """How far the line is from a value, relative to it."""
+        return abs((self.fixed + self.step * steps) / value - 1)
 
 
-def fit(times: Mapping[int, float]) -> Fit:
-    """The line with the smallest squares of relative errors, so that short calls count as much.
+def fit(by_steps: Mapping[int, float]) -> Fit:
+    """The line with the smallest squares of relative errors, so that few steps count as much.
 
-    ``times`` are seconds by number of steps, two or more, all positive.
+    ``by_steps`` are positive values by number of steps, two or more.
     """
-    steps = np.array(list(times), dtype=float)
-    seconds = np.array(list(times.values()), dtype=float)
-    columns = np.stack([1 / seconds, steps / seconds], axis=1)
-    (overhead, step), *_ = np.linalg.lstsq(columns, np.ones_like(seconds), rcond=None)
-    return Fit(float(overhead), float(step))
+    steps = np.array(list(by_steps), dtype=float)
+    values = np.array(list(by_steps.values()), dtype=float)
+    columns = np.stack([1 / values, steps / values], axis=1)
+    (fixed, step), *_ = np.linalg.lstsq(columns, np.ones_like(values), rcond=None)
+    return Fit(float(fixed), float(step))

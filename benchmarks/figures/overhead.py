@@ -23,7 +23,7 @@ AT_ONCE = 200
 """So many calls are timed as one: the clock and the pause before them don't count."""
 
 MOST_S = 15e-6
-BUDGET_S, MOST_ROUNDS = 6.0, 15
+BUDGET_S, QUICK_BUDGET_S, MOST_ROUNDS = 6.0, 0.5, 15
 OURS = ("unrolled.recurrence", "unrolled.GRU(backend='cpu')")
 """What the target holds for: calls that run on our kernels at any number of steps."""
 
@@ -53,7 +53,7 @@ class Row:
         """Seconds of one more step; None where one step alone was measured."""
         if len(self.times) == 1:
             return None
-        return fit({of.T: of.seconds.median for of in self.times}).step_s
+        return fit({of.T: of.seconds.median for of in self.times}).step
 
     @property
     def beyond_s(self) -> float | None:
@@ -99,7 +99,7 @@ def measure(setting: Setting) -> Iterator[Row]:
     with torch.no_grad():
         for call in calls:
             call()
-        times = alternate(calls, BUDGET_S, MOST_ROUNDS)
+        times = alternate(calls, QUICK_BUDGET_S if setting.quick else BUDGET_S, MOST_ROUNDS)
     by_name: dict[str, list[Timed]] = {}
     for (name, n_steps), of_call in zip(names, times, strict=True):
         timed = Timed(n_steps, quartiles([t / AT_ONCE for t in of_call]))
