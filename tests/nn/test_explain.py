@@ -9,7 +9,9 @@ from torch.nn.utils.rnn import pack_sequence
 from torch.profiler import ProfilerActivity, profile
 
 import unrolled.nn as un
-from unrolled import cells
+from unrolled import cell, cells, param
+from unrolled.backends.cpu import kernel as cpu_kernel
+from unrolled.backends.cpu.build import compiler
 from unrolled.nn import stock
 
 ONEDNN = "aten::mkldnn_rnn_layer"
@@ -129,3 +131,141 @@ def test_layers_of_one_size_share_graph_and_plan(module: un.Recurrent | un.GRU) 
 def test_graphs_of_a_drop_in_do_not_depend_on_the_backend() -> None:
     compiled = un.LSTM(3, 4, proj_size=2, backend="reference")
     assert un.LSTM(3, 4, proj_size=2).graphs() == compiled.graphs()
+
+
+needs_a_compiler = pytest.mark.skipif(compiler() is None, reason="no C compiler here")
+
+AROUND_A_GRU = """\
+as 'cpu' runs it:
+  loops: C, compiled for this processor; explain(code=True) prints it
+  products around them, each over all T*B rows at once:
+    before the forward loop: v1[3*H] = matmul(W_ih, x)
+    after the reverse loop: v19[3*H, H] = total_outer(d_v5, h)
+    after the reverse loop: v20[D] = matmul(v2, d_v1)
+    after the reverse loop: v21[3*H, D] = total_outer(d_v1, x)
+    by the loops' own packed microkernels, whatever the sizes; python -m benchmarks.products times
+    MKL and oneDNN beside them
+"""
+OWN = "takes examples of its own through all of time, at most 64 at once"
+
+
+@pytest.fixture
+def threads() -> Any:
+    """Sets torch's number of threads until the test's end."""
+    before = torch.get_num_threads()
+    yield torch.set_num_threads
+    torch.set_num_threads(before)
+
+
+@needs_a_compiler
+def test_how_the_cpu_backend_runs_a_plan(threads: Any) -> None:
+    threads(2)
+    text = un.Recurrent(cells.gru, 3, 4).explain()
+    assert text.endswith(f"{AROUND_A_GRU}  2 threads: each {OWN}, without barriers")
+    threads(1)
+    text = un.Recurrent(cells.gru, 3, 4).explain()
+    assert text.endswith(f"{AROUND_A_GRU}  1 thread: it {OWN}")
+
+
+@needs_a_compiler
+@pytest.mark.parametrize("number", [2, 3])
+def test_who_shares_what_is_what_the_cost_model_says(threads: Any, number: int) -> None:
+    threads(number)
+    text = un.LSTM(16, 512, backend="cpu").explain()
+    work = 4 * 512 * 512
+    split = [b for b in range(1, 200) if cpu_kernel.share(b, work, number).split]
+    assert split == list(range(1, max(split) + 1))
+    assert text.endswith(
+        f"  {number} threads: at B=1 to {max(split)} they share the columns of every product, with "
+        "a\n    barrier after it: then loading the weights takes longest; at any other B each\n"
+        f"    {OWN}, without barriers"
+    )
+
+
+@needs_a_compiler
+def test_all_products_of_a_step_count(threads: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    threads(2)
+    projected = un.Recurrent(cells.lstm_projected, 8, 16, sizes={"P": 4})
+    work = 4 * 16 * 4 + 4 * 16
+    monkeypatch.setattr(cpu_kernel, "SPLIT_WORK", work)
+    assert "at B=1 to 14 they share" in projected.explain()
+    monkeypatch.setattr(cpu_kernel, "SPLIT_WORK", work + 1)
+    assert "they share" not in projected.explain()
+
+
+def test_how_the_reference_backend_runs_a_plan() -> None:
+    module = un.Recurrent(cells.gru, 3, 4, backend="reference")
+    said = (
+        "as 'reference' runs it:\n  each equation is one call to torch: around the loops over all "
+        "steps, in them at every step"
+    )
+    assert module.explain().endswith(said)
+    assert module.explain(code=True) == module.explain() + (
+        "\n\ncode of the forward loop, layer 0: none is generated"
+        "\n\ncode of the reverse loop, layer 0: none is generated"
+    )
+
+
+@needs_a_compiler
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda dtype: un.Recurrent(cells.gru, 5, 4, 3, bidirectional=True, dtype=dtype),
+        lambda dtype: un.GRU(5, 4, 3, backend="cpu", dtype=dtype),
+        lambda dtype: un.GRU(5, 4, 3, dtype=dtype),
+    ],
+    ids=["Recurrent", "drop-in", "drop-in-auto"],
+)
+def test_code_is_what_is_compiled(make: Any, dtype: torch.dtype) -> None:
+    """Once for all layers that share it, in the user's names beside the user's lines."""
+    module = make(dtype)
+    text = module.explain(code=True)
+    assert text.replace("\n  it is a part of torch: no code is generated", "").startswith(
+        module.explain()
+    )
+    titles = [line for line in text.splitlines() if line.startswith("code of")]
+    assert titles == [
+        "code of the forward loop, layers 0, 1, 2:",
+        "code of the reverse loop, layers 0, 1, 2:",
+    ]
+    forward, reverse = text.split("code of the forward loop")[1].split("code of the reverse loop")
+    assert "const real z = SIGMOID(v14);" in forward
+    assert "// v5[3*H] = matmul(W_hh, h)   grus.py:" in forward
+    assert "const real d_z = " in reverse
+    for part in (forward, reverse):
+        assert part.count("void ur_run(") == 1
+        assert "/*{" not in part
+
+
+@cell
+def summing(x, h, *, W=param("H", "D")):  # type: ignore[no-untyped-def]
+    """Its loop reads the input itself."""
+    return torch.tanh(W @ x + x.sum() * h)
+
+
+@needs_a_compiler
+def test_layers_whose_code_differs_have_each_their_own() -> None:
+    """One plan, as it prints sizes by name; C has numbers."""
+    text = un.Recurrent(summing, 5, 4, 3).explain(code=True)
+    assert text.count("forward summing:") == 1
+    for direction in ("forward", "reverse"):
+        assert f"code of the {direction} loop, layer 0:" in text
+        assert f"code of the {direction} loop, layers 1, 2:" in text
+
+
+def test_torchs_kernels_have_no_code_to_show() -> None:
+    module = un.GRU(3, 4, backend="torch")
+    assert module.explain(code=True) == module.explain() + (
+        "\n  it is a part of torch: no code is generated"
+    )
+
+
+def test_code_is_for_two_dtypes() -> None:
+    module = un.Recurrent(cells.gru, 3, 4, dtype=torch.bfloat16)
+    with pytest.raises(
+        TypeError,
+        match=r"^the parameters are torch\.bfloat16, and code is generated for torch\.float32 "
+        r"and torch\.float64$",
+    ):
+        module.explain(code=True)

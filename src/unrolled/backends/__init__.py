@@ -1,7 +1,8 @@
 """Backends: what turns a Plan into a Kernel.
 
 A backend has a ``name``, ``supports(plan, device)``, which gives the reason where it can't serve a
-plan, and ``compile(plan)``.  ``select`` is the only place that chooses among them.
+plan, ``compile(plan)`` and ``explain(plan)``.  ``select`` is the only place that chooses among
+them.
 """
 
 from __future__ import annotations
@@ -27,6 +28,10 @@ class Backend(Protocol):
 
     def compile(self, plan: Plan) -> Kernel:
         """The kernel of a plan that it supports."""
+        ...
+
+    def explain(self, plan: Plan) -> str:
+        """How it runs a plan that it supports, beyond what the plan says, in lines for people."""
         ...
 
 

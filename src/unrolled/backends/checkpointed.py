@@ -29,6 +29,10 @@ class Checkpointed:
         self._input = plan.forward.graph.inputs[0].name
         self._every = every
 
+    def source(self, dtype: torch.dtype, backwards: bool) -> str | None:
+        """What the kernel that runs the segments has."""
+        return self._kernel.source(dtype, backwards)
+
     def forward(
         self, x: Tensor, states: Sequence[Tensor], parameters: Mapping[str, Tensor], keep: bool
     ) -> Run:

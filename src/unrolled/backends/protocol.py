@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+import torch
 from torch import Tensor
 
 Values = dict[str, Tensor]
@@ -37,6 +38,10 @@ class Kernel(Protocol):
 
     differentiable: bool
     """Whether torch can record what ``forward`` and ``backward`` do, for higher derivatives."""
+
+    def source(self, dtype: torch.dtype, backwards: bool) -> str | None:
+        """The code of one direction's loop; ``None`` where none is generated."""
+        ...
 
     def forward(
         self, x: Tensor, states: Sequence[Tensor], parameters: Mapping[str, Tensor], keep: bool

@@ -34,6 +34,13 @@ class Reference:
         """A kernel that walks the plan's equations."""
         return ReferenceKernel(plan)
 
+    def explain(self, plan: Plan) -> str:
+        """That torch does it all."""
+        return (
+            "as 'reference' runs it:\n  each equation is one call to torch: around the loops over "
+            "all steps, in them at every step"
+        )
+
 
 class ReferenceKernel:
     """A plan, ready to be interpreted."""
@@ -44,6 +51,9 @@ class ReferenceKernel:
         self.plan = plan
         self._forward = _Loop(plan.forward)
         self._reverse = None if plan.reverse is None else _Loop(plan.reverse)
+
+    def source(self, dtype: torch.dtype, backwards: bool) -> None:
+        """Nothing is generated."""
 
     def forward(
         self, x: Tensor, states: Sequence[Tensor], parameters: Mapping[str, Tensor], keep: bool

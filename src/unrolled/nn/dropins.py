@@ -114,15 +114,22 @@ class _DropIn(nn.RNNBase):
         """The equations of one step, one Graph for each distinct size of layer."""
         return graphs(self.cell, self._layer_sizes(), self._weight().dtype)
 
-    def explain(self) -> str:
-        """Which kernel or backend runs each layer and why; for a backend, its plan too."""
+    def explain(self, code: bool = False) -> str:
+        """Which kernel or backend runs each layer and why; for a backend, its plan too.
+
+        With ``code``, what the backend has generated for both loops too; torch's own kernels have
+        none to show.
+        """
         weight = self._weight()
         theirs = stock.explain(self.mode, self.proj_size, weight, self.backend)
+        if code:
+            theirs += "\n  it is a part of torch: no code is generated"
         if self.backend == stock.NAME or (self.backend == "auto" and not choice.can_run(weight)):
             return theirs
         ours = explain(
-            self.cell, self._layer_sizes(), weight.dtype, self.backend, weight.device.type
-        )
+            self.cell, self._layer_sizes(), weight.dtype, self.backend, weight.device.type,
+            code=code,
+        )  # fmt: skip
         return ours if self.backend != "auto" else f"{choice.RULE}\n{theirs}\n\n{ours}"
 
     def extra_repr(self) -> str:

@@ -143,10 +143,13 @@ class Recurrent(nn.Module):
         """The equations of one step, one Graph for each distinct size of layer."""
         return graphs(self.cell, self.layer_sizes, self._dtype())
 
-    def explain(self) -> str:
-        """For each layer: which backend runs it, why, and the plan of training it."""
+    def explain(self, code: bool = False) -> str:
+        """For each layer: which backend runs it, why, the plan of training it, and how it is run.
+
+        With ``code``, what the backend has generated for both loops too.
+        """
         device = next((p.device.type for p in self.parameters()), "cpu")
-        return explain(self.cell, self.layer_sizes, self._dtype(), self.backend, device)
+        return explain(self.cell, self.layer_sizes, self._dtype(), self.backend, device, code=code)
 
     def extra_repr(self) -> str:
         """The arguments that are not at their defaults."""

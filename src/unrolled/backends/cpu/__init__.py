@@ -5,6 +5,7 @@ layout   fused loops, scratch memory, levels
 emit     the C, into templates/loop.c
 build    compiler, cache, loading
 kernel   the run: products before, the loop, products after
+explain  the choices that are not in the plan, in words
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from __future__ import annotations
 import os
 
 from unrolled.backends.cpu.build import compiler
+from unrolled.backends.cpu.explain import explain
 from unrolled.backends.cpu.kernel import CpuKernel
 from unrolled.backends.protocol import Kernel
 from unrolled.lower import Plan
@@ -35,3 +37,7 @@ class Cpu:
     def compile(self, plan: Plan) -> Kernel:
         """A kernel whose C is compiled at its first use in each precision."""
         return CpuKernel(plan)
+
+    def explain(self, plan: Plan) -> str:
+        """What runs the products outside the loops, and how threads share the work."""
+        return explain(plan)
