@@ -16,5 +16,6 @@ session   one run: compare, time, record
 summary   geometric means beside the targets
 figures/  the loop alone, first calls, overhead, training runs, …
 verdict   a figure that was asked for and the one that was measured
-page, targets, memory_page, markdown, plots   the documentation
+memory, products   two measurements with files of their own
+page, targets, memory_page, products_page, markdown, plots   the documentation
 """

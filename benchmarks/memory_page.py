@@ -1,54 +1,18 @@
-"""What the page says of peak memory, which ``benchmarks/results/memory.json`` holds.
-
-Its ``rows`` have ``cell``, ``T``, ``B``, ``H`` and the bytes that training takes at most:
-``ours_bytes``, and ``torch_bytes`` for ``torch.nn``, null where it has no such layer.
-"""
+"""What the page says of training's peak memory, as ``python -m benchmarks.memory`` measured it."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
-from dataclasses import dataclass
-from pathlib import Path
 
 from benchmarks.figures.line_fit import fit
 from benchmarks.markdown import table
-from benchmarks.results import DIRECTORY
-from benchmarks.stored import ResultsError
+from benchmarks.memory import Row
 from benchmarks.verdict import Verdict
 
-FILE = DIRECTORY / "memory.json"
 NOISE = 1.02
 """Resident memory comes in pages and arenas: two runs of one program differ by a percent."""
 
 LINEAR = 0.1
-
-
-@dataclass(frozen=True)
-class Row:
-    """Bytes that training takes at most."""
-
-    cell: str
-    T: int
-    B: int
-    H: int
-    ours_bytes: int
-    torch_bytes: int | None
-
-
-def load(path: Path) -> tuple[Row, ...]:
-    """The file's rows, none where there is no file; other keys of a row are not for the page.
-
-    Raises :class:`ResultsError` where it can't be read.
-    """
-    if not path.exists():
-        return ()
-    names = tuple(Row.__dataclass_fields__)
-    try:
-        rows = json.loads(path.read_text(encoding="utf-8"))["rows"]
-        return tuple(Row(**{name: row[name] for name in names}) for row in rows)
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise ResultsError(f"{path} has no rows of {', '.join(names)}: {error!r}") from error
 
 
 def verdicts(rows: Sequence[Row]) -> list[Verdict]:

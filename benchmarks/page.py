@@ -2,7 +2,7 @@
 
 python -m benchmarks.page [FILE]
 
-The other figures and those of memory are in the files beside it.
+The other figures, memory's and the products' are in the files beside it.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks import memory_page, targets
+from benchmarks import memory, memory_page, products, products_page, targets
 from benchmarks.figures.catalogue import FIGURES, KINDS
 from benchmarks.figures.record import FILE, Record
 from benchmarks.figures.record import load as load_record
@@ -24,6 +24,7 @@ from benchmarks.peers.contestant import Missing
 from benchmarks.plots import drawn, write
 from benchmarks.problems import CUSTOM, DROP_IN, MODES
 from benchmarks.results import DIRECTORY, Results, ResultsError, Row, Run, load
+from benchmarks.stored import rows
 from benchmarks.targets import ratio
 
 DOCS = Path(__file__).parent.parent / "docs"
@@ -35,24 +36,30 @@ DRAWINGS = DOCS / "benchmarks"
 
 @dataclass(frozen=True)
 class Sources:
-    """All that the page is of: the grid's results, the other figures, the memory's rows."""
+    """All that the page is of: the grid's results, the other figures, memory, products."""
 
     results: Results
-    record: Record | None
-    memory: tuple[memory_page.Row, ...]
+    record: Record | None = None
+    memory: tuple[memory.Row, ...] = ()
+    products: tuple[products.Row, ...] = ()
 
 
 def read(path: Path) -> Sources:
-    """The grid's file, and beside it those of the other figures and of memory where they are.
+    """The grid's file, and those beside it: the other figures', memory's and the products'.
 
     :class:`ResultsError` where one can't be read, or the figures are another machine's.
     """
-    figures, memory = (path.with_name(file.name) for file in (FILE, memory_page.FILE))
+    figures = path.with_name(FILE.name)
     results = load(path)
     record = load_record(figures, KINDS) if figures.exists() else None
     if record is not None and record.machine != results.machine:
         raise ResultsError(f"{figures} and {path} are of two machines, or numbers of threads")
-    return Sources(results, record, memory_page.load(memory))
+    return Sources(
+        results,
+        record,
+        rows(path.with_name(memory.FILE.name), memory.SCHEMA, memory.Row),
+        rows(path.with_name(products.FILE.name), products.SCHEMA, products.Row),
+    )
 
 
 def page(of: Sources) -> str:
@@ -72,27 +79,34 @@ def page(of: Sources) -> str:
     parts += _figures(of)
     drawn_figures = drawn(results)
     for peer in PEERS.values():
-        rows = [row for row in results.rows if row.peer == peer.name]
-        if rows:
+        of_peer = [row for row in results.rows if row.peer == peer.name]
+        if of_peer:
             parts.append(f"## Beside {peer.title}")
             if peer.name in drawn_figures:
                 parts.append(f"![times faster, by hidden size](benchmarks/{peer.name}.svg)")
-            parts.append(_rows(rows))
+            parts.append(_rows(of_peer))
     return "\n\n".join(parts) + "\n"
 
 
 def _figures(of: Sources) -> list[str]:
     parts: list[str] = []
     for figure in FIGURES.values():
-        rows = of.record.rows(figure.name) if of.record else ()
-        if rows:
-            parts += [f"## {figure.title}", figure.intro, figure.section(rows)]
+        measured = of.record.rows(figure.name) if of.record else ()
+        if measured:
+            parts += [f"## {figure.title}", figure.intro, figure.section(measured)]
     if of.memory:
         intro = (
             "What training takes at most beside its input, its parameters and the output's "
             "gradient, resident in a process of its own."
         )
         parts += ["## Peak memory", intro, memory_page.section(of.memory)]
+    if of.products:
+        intro = (
+            "The products before and after the loop run on our own kernel. Its time beside other "
+            "libraries', over the cells and points of the grid: the product with x, the gradient "
+            "of x, and that of the weights."
+        )
+        parts += ["## The products around the loop", intro, products_page.section(of.products)]
     return parts
 
 
@@ -134,17 +148,17 @@ def _size(n_bytes: int) -> str:
     return f"{n_bytes >> 20}M" if n_bytes >= 1 << 20 else f"{n_bytes >> 10}K"
 
 
-def _rows(rows: Sequence[Row]) -> str:
-    modes = [mode for mode in MODES if any(row.mode == mode for row in rows)]
-    compiles = any(row.peer in ("compile", "jax") for row in rows)
+def _rows(of_peer: Sequence[Row]) -> str:
+    modes = [mode for mode in MODES if any(row.mode == mode for row in of_peer)]
+    compiles = any(row.peer in ("compile", "jax") for row in of_peer)
     header = ["cell", "T", "B", "D", "H"]
     for mode in modes:
         header += [f"{mode}: peer, ms", "ours, ms", "times faster", "of the limit"]
         header += ["first call: peer, s", "ours, s"] if compiles else []
     width = 6 if compiles else 4
-    by_key = {(row.cell, row.point, row.mode): row for row in rows}
+    by_key = {(row.cell, row.point, row.mode): row for row in of_peer}
     order = {cell: number for number, cell in enumerate((*DROP_IN, *CUSTOM))}
-    places = sorted({(row.cell, row.point) for row in rows}, key=lambda p: (order[p[0]], p[1]))
+    places = sorted({(row.cell, row.point) for row in of_peer}, key=lambda p: (order[p[0]], p[1]))
     body: list[list[str]] = []
     for cell, point in places:
         line = [f"`{cell}`", *map(str, (point.T, point.B, point.D, point.H))]

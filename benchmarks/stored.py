@@ -59,8 +59,24 @@ def read(path: Path, schema: int) -> dict[str, Any]:
     return whole
 
 
+def rows(path: Path, schema: int, kind: type[T]) -> tuple[T, ...]:
+    """The file's ``rows``, none where there is no file.
+
+    Raises :class:`ResultsError` where it can't be read, or they are of another kind.
+    """
+    if not path.exists():
+        return ()
+    whole = read(path, schema)
+    try:
+        return tuple(decoded(kind, row) for row in whole["rows"])
+    except (KeyError, TypeError) as error:
+        raise ResultsError(f"{path} isn't what a run has written: {error}") from error
+
+
 def decoded(kind: type[T], value: Any) -> T:
-    """A dataclass, or a tuple of them, from what :func:`dataclasses.asdict` made of it.
+    """A dataclass, or a tuple of one kind of them, from what ``dataclasses.asdict`` made of it.
+
+    A field that may be missing is ``Kind | None``.
 
     Raises ``TypeError`` where the fields are others.
     """
@@ -76,4 +92,6 @@ def _decoded(kind: Any, value: Any) -> Any:
         return kind(**{name: _decoded(hints[name], item) for name, item in value.items()})  # type: ignore[operator]
     if get_origin(kind) is tuple:
         return tuple(_decoded(get_args(kind)[0], item) for item in value)
+    if type(None) in get_args(kind) and value is not None:
+        return _decoded(get_args(kind)[0], value)
     return value

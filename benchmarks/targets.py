@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from benchmarks import memory_page
+from benchmarks import memory, memory_page
 from benchmarks.figures.catalogue import FIGURES
 from benchmarks.figures.record import Record
 from benchmarks.markdown import table
@@ -16,7 +16,7 @@ from benchmarks.verdict import Verdict
 HEADER = ("peer", "cell", "mode", "points", "mean", "target", "", "slower points", "worst point")
 
 
-def section(results: Results, record: Record | None, memory: Sequence[memory_page.Row]) -> str:
+def section(results: Results, record: Record | None, of_memory: Sequence[memory.Row]) -> str:
     """All targets; those of which there is no measurement say so."""
     found = lines(results)
     aimed = [line for line in found if line.target is not None]
@@ -26,7 +26,7 @@ def section(results: Results, record: Record | None, memory: Sequence[memory_pag
         "where the peer is faster by more than 5 %.",
         table(HEADER, [*map(_cells, aimed), *_missing(aimed)]),
         "### The other targets",
-        table(("what", "asked", "measured", "", ""), _others(found, record, memory)),
+        table(("what", "asked", "measured", "", ""), _others(found, record, of_memory)),
     ]
     slower = sorted((r for line in found for r in line.slower), key=lambda r: r.ratio.median)
     parts += ["### Points slower than their peer", f"More than 5 %: {_count(slower, found)}."]
@@ -74,7 +74,7 @@ def _missing(aimed: Sequence[Line]) -> list[tuple[str, ...]]:
 
 
 def _others(
-    found: Sequence[Line], record: Record | None, memory: Sequence[memory_page.Row]
+    found: Sequence[Line], record: Record | None, of_memory: Sequence[memory.Row]
 ) -> list[tuple[str, ...]]:
     slower = [row for line in found for row in line.slower]
     verdicts = [
@@ -86,8 +86,7 @@ def _others(
         verdicts += of_figure
         if not of_figure:
             rows.append((figure.title, "", "not measured", "", ""))
-    of_memory = memory_page.verdicts(memory)
-    verdicts += of_memory
+    verdicts += memory_page.verdicts(of_memory)
     if not of_memory:
         rows.append(("Peak memory", "", "not measured", "", ""))
     judged = [(v.what, v.asked, f"**{v.measured}**", v.word, v.note) for v in verdicts]

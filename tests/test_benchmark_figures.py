@@ -4,12 +4,11 @@ No test asserts a time.
 """
 
 import ctypes
-import json
 import re
 import subprocess
 import sys
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +16,7 @@ import pytest
 import torch
 from torch import nn
 
-from benchmarks import memory_page, page
+from benchmarks import memory, memory_page, page, products, products_page
 from benchmarks.figures import (
     cells,
     first_call,
@@ -40,7 +39,7 @@ from benchmarks.machine import Machine
 from benchmarks.peers.ours import build
 from benchmarks.results import Results, Run
 from benchmarks.results import save as save_results
-from benchmarks.stored import ResultsError
+from benchmarks.stored import ResultsError, rows, write
 from benchmarks.timing import Quartiles
 from benchmarks.work import flops, loop_flops
 from unrolled.backends.cpu.build import compiler
@@ -97,7 +96,7 @@ ROWS: dict[str, tuple[Any, ...]] = {
         ),
     ),
 }  # fmt: skip
-RECORD = Record(HERE, tuple(Measured(name, RUN, rows) for name, rows in ROWS.items()))
+RECORD = Record(HERE, tuple(Measured(name, RUN, of) for name, of in ROWS.items()))
 
 
 # Telling apart
@@ -147,10 +146,10 @@ def test_a_calls_loops_are_told_from_its_packing() -> None:
 @compiles
 def test_each_loop_of_a_cell_is_measured() -> None:
     words = ("rnn", "1", "100.0", "6,3,4,5", "5,3,4,5")
-    rows = fresh.run("benchmarks.figures.loop_child", *words)
-    found = [(row["point"]["T"], row["part"]) for row in rows]
+    measured = fresh.run("benchmarks.figures.loop_child", *words)
+    found = [(row["point"]["T"], row["part"]) for row in measured]
     assert found == [(T, part) for T in (6, 5) for part in ("inference", "forward", "backward")]
-    for row in rows:
+    for row in measured:
         assert 0 < row["seconds"]["median"] < row["call"]["high"]
         assert 0 < row["packing"]["median"] < row["call"]["high"]
         point = Point(**row["point"])
@@ -271,13 +270,13 @@ def test_verdicts_of_nothing() -> None:
 
 
 def test_memory_is_judged_beside_torch_and_over_T() -> None:
-    rows = [memory_page.Row("gru", T, 32, 256, 1000 + 10 * T, 1000 + 9 * T) for T in (10, 20, 40)]
-    beside, linear = memory_page.verdicts(rows)
+    peaks = [memory.Row("gru", T, 32, 256, 1000 + 10 * T, 1000 + 9 * T) for T in (10, 20, 40)]
+    beside, linear = memory_page.verdicts(peaks)
     assert (beside.measured, beside.word) == ("1.03 of it at most", "missed")
     assert (linear.measured, linear.word) == ("0% off a line at most", "reached")
-    step = [replace(row, ours_bytes=row.ours_bytes + 2000 * (row.T > 10)) for row in rows]
+    step = [replace(row, ours_bytes=row.ours_bytes + 2000 * (row.T > 10)) for row in peaks]
     assert memory_page.verdicts(step)[1].word == "missed"
-    alone = [replace(rows[0], torch_bytes=None)]
+    alone = [replace(peaks[0], torch_bytes=None)]
     assert memory_page.verdicts(alone) == []
     assert memory_page.section(alone).splitlines()[-1].endswith("|  |  |")
 
@@ -316,9 +315,10 @@ def test_rows_are_printed_as_they_come() -> None:
 def test_the_page_has_every_figure(tmp_path: Path) -> None:
     save_results(Results(HERE, (RUN,)), tmp_path / "full.json")
     save(RECORD, tmp_path / FILE.name)
-    memory = [{"cell": "gru", "T": 10, "B": 1, "H": 5, "ours_bytes": 3e6, "torch_bytes": 4e6}]
-    path = tmp_path / memory_page.FILE.name
-    path.write_text(json.dumps({"rows": memory}), encoding="utf-8")
+    peaks = [memory.Row("gru", 10, 1, 5, 3_000_000, 4_000_000)]
+    write(tmp_path / memory.FILE.name, memory.SCHEMA, {"rows": [asdict(row) for row in peaks]})
+    made = [products.Row("input", "gru", TINY, 5, q(0.01), 50.0, q(2.0), None)]
+    write(tmp_path / products.FILE.name, products.SCHEMA, {"rows": [asdict(r) for r in made]})
     written = page.page(page.read(tmp_path / "full.json"))
     for figure in FIGURES.values():
         assert f"\n## {figure.title}\n" in written
@@ -326,6 +326,7 @@ def test_the_page_has_every_figure(tmp_path: Path) -> None:
             assert f"| {of.what} | {of.asked} | **{of.measured}** | {of.word} |" in written
     assert "| `gru` | 10 | 1 | 5 | 3 | 4 | **0.75** |" in written
     assert "loop, cells, steps, first_call, overhead, learning: commit 0123456789ab" in written
+    assert "| input | MKL (`torch.mm`) | 1 | **2.00** | 2.00 at gru, T=6 " in written
     # Of the tables of targets: each peer's is there, unmeasured.
     assert not re.search(r"^\| (First calls|Peak memory) \|", written, re.MULTILINE)
     widths: list[set[int]] = [set()]
@@ -341,12 +342,32 @@ def test_figures_of_another_machine_are_not_shown(tmp_path: Path) -> None:
         page.read(tmp_path / "full.json")
 
 
-def test_memory_of_another_form_is_refused(tmp_path: Path) -> None:
-    assert memory_page.load(tmp_path / "none.json") == ()
+def test_products_beside_each_library_that_was_there() -> None:
+    made = [
+        products.Row("input", "gru", TINY, 5, q(0.01), 50.0, q(2.0), None),
+        products.Row("input", "rnn", TINY, 5, q(0.01), 70.0, q(8.0), q(0.5)),
+    ]
+    _, _, mkl, onednn = products_page.section(made).splitlines()
+    assert "| 2 | **4.00** | 2.00 at gru, T=6 B=3 D=4 H=5 | 8.00 | 50 to 70 |" in mkl
+    assert "| 1 | **0.50** | 0.50 at rnn, T=6 B=3 D=4 H=5 | 0.50 | 70 to 70 |" in onednn
+
+
+def test_rows_of_another_form_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "memory.json"
-    path.write_text('{"rows": [{"cell": "gru"}]}', encoding="utf-8")
-    with pytest.raises(ResultsError, match="has no rows of cell, T, B, H, ours_bytes"):
-        memory_page.load(path)
+    assert rows(path, memory.SCHEMA, memory.Row) == ()
+    write(path, memory.SCHEMA, {"rows": [{"cell": "gru"}]})
+    with pytest.raises(ResultsError, match="isn't what a run has written: expected B, H, T, cell"):
+        rows(path, memory.SCHEMA, memory.Row)
+
+
+def test_what_may_be_missing_is_read_either_way(tmp_path: Path) -> None:
+    path = tmp_path / "products.json"
+    made = tuple(
+        products.Row("input", "gru", TINY, 5, q(0.01), 50.0, q(2.0), onednn)
+        for onednn in (None, q(3.0))
+    )
+    write(path, products.SCHEMA, {"rows": [asdict(row) for row in made]})
+    assert rows(path, products.SCHEMA, products.Row) == made
 
 
 # Whole runs

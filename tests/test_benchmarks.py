@@ -479,7 +479,7 @@ def tables(markdown: str) -> list[list[str]]:
 
 
 def test_the_page_has_every_figure_once_in_whole_tables() -> None:
-    written = page.page(page.Sources(some_results(), None, ()))
+    written = page.page(page.Sources(some_results()))
     assert written.count("**20.00** (19.99–20.02)") == 1
     assert "| torch.nn | `gru` | inference | 2 of 31 | **4.00** | ≥ 4.0 | reached |" in written
     assert "0123456789ab" in written
@@ -493,7 +493,7 @@ def test_the_page_has_every_figure_once_in_whole_tables() -> None:
 
 
 def test_the_page_has_each_target_with_what_is_slower_and_what_is_not_measured() -> None:
-    written = page.page(page.Sources(some_results(), None, ()))
+    written = page.page(page.Sources(some_results()))
     for (peer, cell), by_mode in summary.TARGETS.items():
         for mode in by_mode:
             assert written.count(f"\n| {peer} | `{cell}` | {mode} | ") >= 1
