@@ -144,10 +144,10 @@ def hardsigmoid(input: Any) -> Any:
 
 @register("hardswish")
 def hardswish(input: Any) -> Any:
-    """``x · hardsigmoid(x)`` (Howard et al. 2019)."""
+    """``x · hardsigmoid(x)`` (Howard et al. 2019); NaN at minus infinity, as in torch."""
     middle = _within(input, -3.0, 3.0)  # finite, so that the branch not taken is
     within = middle * (middle / 6 + 0.5)
-    return where(input <= -3, 0.0, where(input >= 3, input, within))
+    return where(input <= -3, input * 0.0, where(input >= 3, input, within))
 
 
 @register("softsign")
