@@ -18,6 +18,7 @@ import inspect
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, NoReturn, cast
+from weakref import WeakValueDictionary
 
 import torch
 from torch import Tensor
@@ -59,6 +60,9 @@ class Cell:
     graphs: tuple[Graph, ...] = ()
     doc: str = ""
     location: Location | None = None
+
+    def __post_init__(self) -> None:
+        CELLS_BY_ID[id(self)] = self
 
     def __call__(self, *args: Any, **parameters: Any) -> Any:
         """One step for one example on real tensors: ``cell(x, h, W=..., U=...)``."""
@@ -234,6 +238,10 @@ class Cell:
 
     def _where(self, argument: str) -> Location | None:
         return self.location and signature_location(self.function, argument)
+
+
+CELLS_BY_ID: WeakValueDictionary[int, Cell] = WeakValueDictionary()
+"""Every cell there is. ``torch.compile`` can hand on a number and hold it fixed, but no object."""
 
 
 def cell(function: StepFunction) -> Cell:

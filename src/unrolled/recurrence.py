@@ -1,39 +1,27 @@
 """``recurrence``: a cell over a sequence, with the backward pass derived from its equations.
 
-The only autograd function of the package.  Its forward and backward are one kernel call each; under
-``create_graph`` the forward pass is run again on the differentiable reference kernel, so that torch
-records the derived backward pass and can differentiate it again.
+A call goes straight to a kernel; where torch looks on (``torch.compile``, ``torch.export``, fake
+tensors), it goes to an operator (:mod:`unrolled.operators`) that torch sees as one.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import lru_cache
 from math import isqrt
-from typing import Any, Literal, cast
+from typing import Literal, cast
 
 import torch
 from torch import Tensor
 
-from unrolled.backends import select
+from unrolled import operators
 from unrolled.backends.checkpointed import Checkpointed
-from unrolled.backends.protocol import Gradients, Kernel, Run
-from unrolled.backends.reference import ReferenceKernel
-from unrolled.cell import Cell, as_cell
+from unrolled.cell import CELLS_BY_ID, Cell, as_cell
+from unrolled.compiled import DTYPES, Compiled, compile_plan
+from unrolled.differentiable import Recurrence, wanted
 from unrolled.ir import Graph
-from unrolled.lower import Plan, lower
-
-DTYPES = (torch.float32, torch.float64)
-
-
-@dataclass(frozen=True)
-class Compiled:
-    """A plan, the backend that was chosen for it, and its kernel."""
-
-    plan: Plan
-    backend: str
-    kernel: Kernel
+from unrolled.lower import lower
 
 
 def recurrence(
@@ -59,15 +47,17 @@ def recurrence(
     if isinstance(state, Tensor):
         raise TypeError("state must be a tuple with one tensor [B, size] per state: (h,), not h")
     states = tuple(state)
+    if operators.torch_looks_on():
+        if checkpoint is not None:
+            raise ValueError(
+                "checkpoint= is for calls that run at once: under torch.compile, torch.export and "
+                "fake tensors leave it out"
+            )
+        return _as_operator(cell, x, states, params, backend)
     sizes = _check(cell, x, states, params)
-    grad = torch.is_grad_enabled()
     names = tuple(cell.parameters)
-    inputs = (x, *(params[n] for n in names))
-    wrt = tuple(
-        n for n, t in zip((cell.input, *names), inputs, strict=True) if grad and t.requires_grad
-    )
-    if grad and not wrt and any(s.requires_grad for s in states):
-        wrt = tuple(s.name for s in cell.states)
+    parameters = tuple(params[n] for n in names)
+    wrt = wanted(cell.input, cell.states, names, x, states, parameters)
     compiled = compile_step(cell, sizes, x.dtype, ("y",), wrt, backend, x.device.type)
     if not wrt:
         run = compiled.kernel.forward(x, states, dict(params), keep=False)
@@ -76,9 +66,53 @@ def recurrence(
         every = _segment(checkpoint, x.shape[0])
         compiled = replace(compiled, kernel=Checkpointed(compiled.kernel, compiled.plan, every))
     y, *final = cast(
-        tuple[Tensor, ...], _Recurrence.apply(compiled, len(states), names, x, *states, *inputs[1:])
+        tuple[Tensor, ...], Recurrence.apply(compiled, len(states), names, x, *states, *parameters)
     )
     return y, tuple(final)
+
+
+def _as_operator(
+    cell: Cell, x: Tensor, states: tuple[Tensor, ...], params: Mapping[str, Tensor], backend: str
+) -> tuple[Tensor, tuple[Tensor, ...]]:
+    """The same call as one operator; the user's step is traced while the call is."""
+    sizes = tuple(_fixed(s.shape[1:]) for s in states)
+    shapes = tuple(_fixed(t.shape) for t in params.values())
+    step = _step_text(id(cell), _fixed(x.shape[2:]), sizes, tuple(params), shapes, x.dtype)
+    given = [params[name] for name in cell.parameters]
+    y, final = torch.ops.unrolled.recurrence(step, backend, x, list(states), given)
+    return y, tuple(final)
+
+
+def _fixed(shape: Sequence[int]) -> tuple[int, ...]:
+    """The sizes as numbers, where torch.compile carries symbols; ``int`` would leave them."""
+    return tuple(len(range(n)) for n in shape)
+
+
+@torch.compiler.assume_constant_result
+def _step_text(
+    cell_id: int,
+    x: tuple[int, ...],
+    states: tuple[tuple[int, ...], ...],
+    names: tuple[str, ...],
+    shapes: tuple[tuple[int, ...], ...],
+    dtype: torch.dtype,
+) -> str:
+    """The cell's step for these sizes, as operators take it; ``torch.compile`` runs it as it is.
+
+    The shapes of ``x`` and ``states`` are without time and batch, which may have no number yet; a
+    1 stands for them in messages.
+    """
+    cell = CELLS_BY_ID[cell_id]
+    if len(x) != 1 or len(states) != len(cell.states) or {*names} != {*cell.parameters}:
+        raise ValueError(
+            f"cell {cell.name} takes x [T, B, D], the states "
+            f"({', '.join(s.name for s in cell.states)}) and the parameters "
+            f"{', '.join(cell.parameters) or 'none'}; got x of {len(x) + 2} dimensions, "
+            f"{len(states)} state(s) and the parameters {', '.join(names) or 'none'}"
+        )
+    named = tuple(zip(names, shapes, strict=True))
+    sizes = _sizes(cell, (1, *x), tuple((1, *s) for s in states), named)
+    return operators.step_text(traced(cell, sizes, dtype))
 
 
 def _segment(checkpoint: int | str, n_steps: int) -> int:
@@ -103,55 +137,13 @@ def compile_step(
     device: str = "cpu",
 ) -> Compiled:
     """Trace, lower and compile a cell's step, once for each set of sizes, dtype and derivatives."""
-    plan = lower(traced(cell, sizes, dtype), outputs, wrt)
-    chosen = select(plan, backend, device)
-    return Compiled(plan, chosen.name, chosen.compile(plan))
+    return compile_plan(lower(traced(cell, sizes, dtype), outputs, wrt), backend, device)
 
 
 @lru_cache(maxsize=1024)
 def traced(cell: Cell, sizes: tuple[tuple[str, int], ...], dtype: torch.dtype) -> Graph:
     """The cell's step as a Graph, traced once."""
     return cell.graph(dict(sizes), dtype)
-
-
-class _Recurrence(torch.autograd.Function):
-    """Forward and backward of a whole sequence, one kernel call each."""
-
-    @staticmethod
-    def forward(  # type: ignore[override]
-        ctx: Any,
-        compiled: Compiled,
-        n_states: int,
-        names: tuple[str, ...],
-        x: Tensor,
-        *tensors: Tensor,
-    ) -> tuple[Tensor, ...]:
-        states, parameters = tensors[:n_states], dict(zip(names, tensors[n_states:], strict=True))
-        run = compiled.kernel.forward(x, states, parameters, keep=True)
-        ctx.compiled, ctx.n_states, ctx.names = compiled, n_states, names
-        ctx.kept = tuple(run.residuals)
-        y = run.outputs["y"]
-        # A residual may lie in y's memory: saved, y has torch notice if someone writes to it.
-        ctx.save_for_backward(x, *tensors, *run.residuals.values(), y)
-        return (y, *run.states)
-
-    @staticmethod
-    def backward(ctx: Any, *d: Tensor) -> tuple[Any, ...]:
-        compiled, n, names = cast(Compiled, ctx.compiled), ctx.n_states, ctx.names
-        saved = ctx.saved_tensors
-        x, states = saved[0], saved[1 : 1 + n]
-        parameters = dict(zip(names, saved[1 + n : 1 + n + len(names)], strict=True))
-        kernel = compiled.kernel
-        if torch.is_grad_enabled():
-            kernel = kernel if kernel.differentiable else ReferenceKernel(compiled.plan)
-            run: Run = kernel.forward(x, states, parameters, keep=True)
-            residuals = run.residuals
-        else:
-            residuals = dict(zip(ctx.kept, saved[1 + n + len(names) : -1], strict=True))
-        found: Gradients = kernel.backward(residuals, {"y": d[0]}, d[1:])
-        d_x = found.outputs.get(compiled.plan.forward.graph.inputs[0].name)
-        d_parameters = (found.outputs.get(name) for name in names)
-        return (None, None, None, d_x, *found.states, *d_parameters)
 
 
 def _check(
