@@ -18,7 +18,7 @@ from benchmarks.grid import Point
 from benchmarks.peers.contestant import Contestant
 from benchmarks.peers.ours import build
 from benchmarks.problems import MODES, Mode, make
-from benchmarks.timing import FEWEST_ROUNDS, quartiles, settle
+from benchmarks.timing import FEWEST_LONG_ROUNDS, SHORT_S, quartiles, settle
 from benchmarks.work import loop_flops
 
 LOOP, PACKING = "ur_run", "ur_pack"
@@ -57,14 +57,14 @@ def split(calls: Sequence[Call], mode: Mode, call_s: float) -> Round:
 
 
 def rounds(contestant: Contestant, calls: list[Call], mode: Mode) -> list[Round]:
-    """The call again and again, for ``BUDGET_S`` seconds."""
+    """The call again and again, for ``BUDGET_S`` seconds or a few rounds."""
     contestant.call()  # compiles
-    contestant.call()
     found: list[Round] = []
     end = perf_counter() + BUDGET_S
-    while len(found) < FEWEST_ROUNDS or (perf_counter() < end and len(found) < MOST_ROUNDS):
+    while len(found) < FEWEST_LONG_ROUNDS or (perf_counter() < end and len(found) < MOST_ROUNDS):
         settle()
-        contestant.call()
+        if not found or found[-1].call < SHORT_S:
+            contestant.call()
         calls.clear()
         start = perf_counter()
         contestant.call()
