@@ -44,7 +44,11 @@ SPELLING = {
     "detach": "{0}",
 }
 
-_POWERS = {2.0: "{0} * {0}", 3.0: "{0} * {0} * {0}", 0.5: "SQRT({0})", 1.0: "{0}", -1.0: "1 / {0}"}
+_POWERS = {
+    2.0: "{0} * {0}", 3.0: "{0} * {0} * {0}", 1.0: "{0}", -1.0: "1 / {0}",
+    # As torch has them: C's pow has another sign at -0 and no NaN at minus infinity.
+    0.5: "SQRT({0})", -0.5: "1 / SQRT({0})",
+}  # fmt: skip
 
 
 def spell(equation: Equation, operands: list[str]) -> str:
