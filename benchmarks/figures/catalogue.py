@@ -67,7 +67,7 @@ FIGURES: dict[str, Figure] = {
         Figure(
             "first_call",
             "First calls",
-            "Of a process in which torch has been imported and used, B=16, D=H=128; *later* is "
+            "Of a process in which torch has been imported and used, B=1, D=H=128; *later* is "
             "the fastest of five calls after it. `own` is a cell that no library has. With the "
             "cache filled, another process had compiled it.",
             first_call.Row,

@@ -20,7 +20,7 @@ from benchmarks.problems import MODES, Mode, of_cell
 from unrolled import cell, param
 from unrolled.cells import CELLS
 
-B, H = 16, 128
+B, H = 1, 128
 LATER = 5
 
 
