@@ -10,8 +10,8 @@ from torch.nn.utils.rnn import pack_sequence
 
 import unrolled.nn as un
 from layer_samples import rounding
+from unrolled.differentiable import Recurrence
 from unrolled.nn import choice
-from unrolled.recurrence import _Recurrence
 
 STEPS = choice.LEAST_STEPS
 PAIRS = [(nn.RNN, un.RNN), (nn.GRU, un.GRU), (nn.LSTM, un.LSTM)]
@@ -19,13 +19,13 @@ PAIRS = [(nn.RNN, un.RNN), (nn.GRU, un.GRU), (nn.LSTM, un.LSTM)]
 
 def ran_ours(module: nn.Module, x: Tensor, monkeypatch: pytest.MonkeyPatch) -> bool:
     calls: list[None] = []
-    original = _Recurrence.apply
+    original = Recurrence.apply
 
     def spy(*args: object) -> object:
         calls.append(None)
         return original(*args)
 
-    monkeypatch.setattr(_Recurrence, "apply", spy)
+    monkeypatch.setattr(Recurrence, "apply", spy)
     module(x)
     return bool(calls)
 
