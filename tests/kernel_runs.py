@@ -9,8 +9,8 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from unrolled.backends.cpu import kernel as cpu_kernel
-from unrolled.backends.cpu.kernel import Shares
+from unrolled.backends.cpu import loop
+from unrolled.backends.cpu.sharing import Shares
 from unrolled.backends.protocol import Kernel
 
 
@@ -84,11 +84,11 @@ SHARING: tuple[tuple[Share, int], ...] = (
 @contextmanager
 def shared(share: Share, threads: int) -> Generator[None, None, None]:
     """The CPU backend with its work shared this way, whatever its cost model says."""
-    chosen, before = cpu_kernel.share, torch.get_num_threads()
-    cpu_kernel.share = share
+    chosen, before = loop.share, torch.get_num_threads()
+    loop.share = share
     torch.set_num_threads(threads)
     try:
         yield
     finally:
-        cpu_kernel.share = chosen
+        loop.share = chosen
         torch.set_num_threads(before)

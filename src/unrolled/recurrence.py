@@ -15,10 +15,10 @@ from typing import Literal, cast
 import torch
 from torch import Tensor
 
-from unrolled import operators
+from unrolled import arguments, operators
 from unrolled.backends.checkpointed import Checkpointed
 from unrolled.cell import CELLS_BY_ID, Cell, as_cell
-from unrolled.compiled import DTYPES, Compiled, compile_plan
+from unrolled.compiled import Compiled, compile_plan
 from unrolled.differentiable import Recurrence, wanted
 from unrolled.ir import Graph
 from unrolled.lower import lower
@@ -54,7 +54,7 @@ def recurrence(
                 "fake tensors leave it out"
             )
         return _as_operator(cell, x, states, params, backend)
-    sizes = _check(cell, x, states, params)
+    sizes = arguments.sizes(cell, x, states, params)
     names = tuple(cell.parameters)
     parameters = tuple(params[n] for n in names)
     wrt = wanted(cell.input, cell.states, names, x, states, parameters)
@@ -110,8 +110,8 @@ def _step_text(
             f"{', '.join(cell.parameters) or 'none'}; got x of {len(x) + 2} dimensions, "
             f"{len(states)} state(s) and the parameters {', '.join(names) or 'none'}"
         )
-    named = tuple(zip(names, shapes, strict=True))
-    sizes = _sizes(cell, (1, *x), tuple((1, *s) for s in states), named)
+    named = dict(zip(names, shapes, strict=True))
+    sizes = arguments.step_sizes(cell, (1, *x), tuple((1, *s) for s in states), named)
     return operators.step_text(traced(cell, sizes, dtype))
 
 
@@ -144,77 +144,3 @@ def compile_step(
 def traced(cell: Cell, sizes: tuple[tuple[str, int], ...], dtype: torch.dtype) -> Graph:
     """The cell's step as a Graph, traced once."""
     return cell.graph(dict(sizes), dtype)
-
-
-def _check(
-    cell: Cell, x: Tensor, states: tuple[Tensor, ...], params: Mapping[str, Tensor]
-) -> tuple[tuple[str, int], ...]:
-    """The named sizes, after every argument has been found to fit."""
-    names = ", ".join(cell.parameters) or "none"
-    missing = [n for n in cell.parameters if n not in params]
-    extra = [n for n in params if n not in cell.parameters]
-    if missing or extra:
-        wrong = f"missing: {', '.join(missing)}" if missing else f"not one: {', '.join(extra)}"
-        raise TypeError(f"cell {cell.name} has the parameters {names}; {wrong}")
-    state_names = ", ".join(s.name for s in cell.states)
-    if len(states) != len(cell.states):
-        raise ValueError(
-            f"cell {cell.name} has {len(cell.states)} state(s) ({state_names}), got {len(states)}"
-        )
-    named = [("x", x), *((s.name, t) for s, t in zip(cell.states, states, strict=True))]
-    for name, tensor in (*named, *params.items()):
-        if not isinstance(tensor, Tensor):
-            raise TypeError(f"{name} must be a tensor, got {type(tensor).__name__}")
-    if x.ndim != 3:
-        raise ValueError(f"x must be [T, B, D], got the shape {list(x.shape)}")
-    if x.dtype not in DTYPES:
-        raise TypeError(
-            f"x is {x.dtype}: expected torch.float32 or torch.float64; convert with x.float()"
-        )
-    for name, tensor in (*named, *params.items()):
-        if tensor.dtype != x.dtype:
-            raise TypeError(
-                f"{name} is {tensor.dtype} and x is {x.dtype}: convert one to the other"
-            )
-        if tensor.device != x.device:
-            raise ValueError(
-                f"{name} is on {tensor.device} and x on {x.device}: move one to the other"
-            )
-    shapes = tuple((n, tuple(params[n].shape)) for n in cell.parameters)
-    return _sizes(cell, tuple(x.shape[1:]), tuple(tuple(s.shape) for s in states), shapes)
-
-
-@lru_cache(maxsize=4096)
-def _sizes(
-    cell: Cell,
-    x: tuple[int, ...],
-    states: tuple[tuple[int, ...], ...],
-    params: tuple[tuple[str, tuple[int, ...]], ...],
-) -> tuple[tuple[str, int], ...]:
-    """The named sizes that these shapes ([B, D] for ``x``) imply, once for each set of shapes."""
-    shapes = dict(params)
-    found = cell.infer_sizes(x[1], [s[-1] if s else 0 for s in states], shapes)
-    for name in cell.size_names():
-        if name not in found:
-            raise ValueError(
-                f"cell {cell.name}: the size {name} does not follow from the shapes of x, "
-                f"{', '.join((*(s.name for s in cell.states), *shapes))}: "
-                "one of them does not fit its declaration"
-            )
-    others = {k: v for k, v in found.items() if k not in ("D", "H")}
-    given = cell.resolve_sizes(x[1], found.get("H", 0), **others)
-    expected = cell.parameter_shapes(given)
-    for name, shape in shapes.items():
-        if shape != expected[name]:
-            declared = ", ".join(map(str, cell.parameters[name].shape))
-            raise ValueError(
-                f"parameter {name} is [{declared}] = {[int(n) for n in expected[name]]} at "
-                f"{', '.join(f'{k}={v}' for k, v in given.items())}, got {list(shape)}"
-            )
-    for spec, size, shape in zip(cell.states, cell.state_sizes(given), states, strict=True):
-        if shape != (x[0], size):
-            raise ValueError(
-                f"state {spec.name} must be [B, {spec.size}] = {[x[0], int(size)]}, "
-                f"got {list(shape)}"
-            )
-    return tuple(given.items())

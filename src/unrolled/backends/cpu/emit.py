@@ -78,13 +78,16 @@ class _Pieces:
         self._products = products
 
     def pointers(self, written: tuple[Var, ...]) -> str:
-        """Unpacking of the pointer array, in the order that ``Source`` says."""
+        """Unpacking of the call's own addresses and distances, in the order that ``Source`` says."""
         name, states = self._memory.name, self._placement.graph.states
         lines: list[str] = []
         order = count()
 
         def group(title: str, declared: Iterable[tuple[str, str, str]]) -> None:
-            rows = [(f"{kind} *const {pointer} = {{}};", text) for kind, pointer, text in declared]
+            rows = [
+                (f"{kind} *const {pointer} = ({kind} *){{}};", text)
+                for kind, pointer, text in declared
+            ]
             if rows:
                 lines.append(note(title))
                 numbered = [(code.format(f"p[{next(order)}]"), text) for code, text in rows]
@@ -92,7 +95,7 @@ class _Pieces:
 
         streams = self._placement.streams
         group("read at every step", [("const real", f"{name(v)}__b", str(v)) for v in streams])
-        lines += [f"const long {name(v)}__l = ld[{m}];" for m, v in enumerate(streams)]
+        lines += [f"const long {name(v)}__l = p[{next(order)}];" for v in streams]
         group(
             "the same at every step",
             [("const real", f"{name(v)}__a", str(v)) for v in self._placement.arrays],
@@ -123,13 +126,23 @@ class _Pieces:
         return indent(lines + aligned(totals), 1)
 
     def begin(self) -> str:
-        """The states before the first step."""
+        """The states before the first step; where all are kept, they stand before the others."""
         lines: list[str] = []
         for var in self._placement.graph.states:
             n = n_elements(var.shape)
             name = self._memory.name(var)
             lines.append(f"const real *{name}__h = {name}__i + b0 * {n}L;")
             lines.append(f"long {name}__l = {n};")
+        for state, following in self._placement.shifted:
+            n = n_elements(state.shape)
+            to = f"{self._memory.name(following)}__b + (before * B + b0 + r) * {n}L"
+            lines += [
+                "for (long r = 0; r < R; r++)",
+                f"    if (OWNS(r)) memcpy({to}, {self._memory.name(state)}__h + r * {n}L, "
+                f"{n} * sizeof(real));",
+            ]
+        if self._placement.shifted:
+            lines.insert(0, "const long before = call->backwards ? T : -1;")
         return indent(["", *lines], 1)
 
     def step(self, written: tuple[Var, ...]) -> str:

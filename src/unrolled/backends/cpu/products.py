@@ -17,7 +17,20 @@ PRECISION = {torch.float32: "UR_FLOAT", torch.float64: "UR_DOUBLE"}
 HUGE = 2 << 20
 """The size of a huge page in bytes."""
 
+CACHE_LINE = 64
+"""Bytes; packed matrices and scratch memory start on one."""
+ALIGNMENT = 16
+"""How many numbers more than needed leave room for that, in any precision."""
+
 _LONG = ctypes.c_long
+_FUNCTIONS = {
+    "ur_padded": (1, _LONG),
+    "ur_packed_size": (2, _LONG),
+    "ur_product_all": (12, None),
+    "ur_total_outer": (11, None),
+    "ur_total_outer_workspace": (1, _LONG),
+}
+"""By name: how many arguments, numbers and addresses alike, and the result."""
 _MADVISE = getattr(ctypes.CDLL(None), "madvise", None) if sys.platform == "linux" else None
 
 
@@ -26,44 +39,36 @@ class Products:
 
     def __init__(self, dtype: torch.dtype) -> None:
         source = (HEADERS / "gemm.c").read_text(encoding="utf-8")
-        self._library = load(source, {PRECISION[dtype]: "1"})
-        self.product = ctypes.cast(self._library.ur_product, ctypes.c_void_p)
-        self.count_panels = ctypes.cast(self._library.ur_panels, ctypes.c_void_p)
-        for name in ("ur_padded", "ur_packed_size", "ur_panels", "ur_total_outer_workspace"):
-            getattr(self._library, name).restype = _LONG
-        self.lanes: int = self.padded(1)
+        library = load(source, {PRECISION[dtype]: "1"})
+        for name, (n_arguments, result) in _FUNCTIONS.items():
+            function = getattr(library, name)
+            function.argtypes, function.restype = [_LONG] * n_arguments, result
+        self._library = library
+        self.table = ctypes.addressof(ctypes.c_char.in_dll(library, "ur_products"))
+        self.lanes: int = library.ur_padded(1)
 
     def padded(self, m: int) -> int:
         """How long a result row of length ``m`` is, in whole vectors."""
-        return int(self._library.ur_padded(_LONG(m)))
+        return -(-m // self.lanes) * self.lanes
 
-    def pack(self, matrix: Tensor) -> Tensor:
-        """A matrix [m, k], of any strides, as the panels that the products read."""
-        m, k = matrix.shape
-        size = self._library.ur_packed_size(_LONG(k), _LONG(m))
-        packed = _aligned(size, matrix.dtype)
-        self._library.ur_pack(
-            _LONG(k), _LONG(m), _pointer(matrix), _LONG(matrix.stride(0)), _LONG(matrix.stride(1)),
-            _pointer(packed), n_threads(),
-        )  # fmt: skip
-        return packed
+    def packed_size(self, m: int, k: int) -> int:
+        """How many numbers a packed matrix [m, k] has."""
+        return int(self._library.ur_packed_size(k, m))
 
     def rows(self, x: Tensor, matrix: Tensor) -> Tensor:
         """``x`` [..., k] times ``matrix`` [m, k] transposed: [..., m], in rows of whole vectors."""
         m, k = matrix.shape
-        lead = x.shape[:-1]
-        flat = contiguous_rows(x.reshape(-1, k))
-        n = flat.shape[0]
+        flat = x if x.is_contiguous() else contiguous_rows(x.reshape(-1, k))
+        apart = k if flat is x else flat.stride(0)
         width = self.padded(m)
-        out = empty((n, width), x.dtype)
-        if n:
-            packed = self.pack(matrix)
+        out = empty((*x.shape[:-1], width), x.dtype)
+        if n := x.numel() // k:
+            packed = torch.empty(self.packed_size(m, k) + ALIGNMENT, dtype=x.dtype)
             self._library.ur_product_all(
-                _LONG(n), _LONG(k), _LONG(m), _pointer(flat), _LONG(flat.stride(0)),
-                _pointer(packed),
-                _pointer(out), _LONG(width), n_threads(),
+                n, flat.data_ptr(), apart, k, m, matrix.data_ptr(), *matrix.stride(),
+                aligned(packed), out.data_ptr(), width, n_threads(),
             )  # fmt: skip
-        return out[:, :m].unflatten(0, lead) if width != m else out.reshape(*lead, m)
+        return out[..., :m] if width != m else out
 
     def total_outer(self, a: Tensor, b: Tensor) -> Tensor:
         """Σ over all leading dimensions of a bᵀ: ``a`` [..., m], ``b`` [..., n] give [m, n]."""
@@ -75,10 +80,10 @@ class Products:
         width = self.padded(n)
         out = empty((m, width), a.dtype)
         size = self._library.ur_total_outer_workspace(threads)
-        workspace = _aligned(size, a.dtype)
+        workspace = torch.empty(size + ALIGNMENT, dtype=a.dtype)
         self._library.ur_total_outer(
-            _LONG(steps), _LONG(m), _LONG(n), _pointer(a), _LONG(a.stride(0)), _pointer(b),
-            _LONG(b.stride(0)), _pointer(out), _LONG(width), _pointer(workspace), threads,
+            steps, m, n, a.data_ptr(), a.stride(0), b.data_ptr(), b.stride(0), out.data_ptr(),
+            width, aligned(workspace), threads,
         )  # fmt: skip
         return out[:, :n]
 
@@ -96,8 +101,8 @@ def contiguous_rows(x: Tensor) -> Tensor:
 
 def empty(shape: Sequence[int], dtype: torch.dtype) -> Tensor:
     """Uninitialised memory, in huge pages where it is large: touching small ones takes long."""
-    tensor = torch.empty(*shape, dtype=dtype)
-    n_bytes = tensor.numel() * tensor.element_size()
+    tensor = torch.empty(shape, dtype=dtype)
+    n_bytes = tensor.nbytes
     if n_bytes >= 4 * HUGE and _MADVISE is not None:
         start = -(-tensor.data_ptr() // HUGE) * HUGE
         length = (tensor.data_ptr() + n_bytes - start) // HUGE * HUGE
@@ -105,13 +110,6 @@ def empty(shape: Sequence[int], dtype: torch.dtype) -> Tensor:
     return tensor
 
 
-def _aligned(size: int, dtype: torch.dtype) -> Tensor:
-    """Uninitialised memory that starts on a cache line."""
-    itemsize = torch.finfo(dtype).bits // 8
-    memory = torch.empty(size + 64 // itemsize, dtype=dtype)
-    skip = (-memory.data_ptr() % 64) // itemsize
-    return memory[skip : skip + size]
-
-
-def _pointer(tensor: Tensor) -> ctypes.c_void_p:
-    return ctypes.c_void_p(tensor.data_ptr())
+def aligned(memory: Tensor) -> int:
+    """The address of its first cache line."""
+    return -(-memory.data_ptr() // CACHE_LINE) * CACHE_LINE

@@ -7,13 +7,9 @@
  */
 #include <string.h>
 
+#include "products.h"
 #include "threads.h"
 
-#ifdef UR_FLOAT
-typedef float real;
-#else
-typedef double real;
-#endif
 #if defined(__AVX512F__)
 #define BYTES 64
 #elif defined(__AVX__)
@@ -35,6 +31,41 @@ enum {
     N_BLOCK = 12 * PANEL,
 };
 typedef real vec __attribute__((vector_size(BYTES), aligned(sizeof(real))));
+
+/* Two vectors zipped, the first and the second half of the result. */
+#define SEQUENCE_2(f) f(0), f(1)
+#define SEQUENCE_4(f) SEQUENCE_2(f), f(2), f(3)
+#define SEQUENCE_8(f) SEQUENCE_4(f), f(4), f(5), f(6), f(7)
+#define SEQUENCE_16(f) SEQUENCE_8(f), f(8), f(9), f(10), f(11), f(12), f(13), f(14), f(15)
+#define LOW(n) ((n) / 2 + (n) % 2 * LANES)
+#define HIGH(n) (LOW(n) + LANES / 2)
+#ifdef UR_FLOAT
+#if BYTES == 64
+#define ALL(f) SEQUENCE_16(f)
+#elif BYTES == 32
+#define ALL(f) SEQUENCE_8(f)
+#else
+#define ALL(f) SEQUENCE_4(f)
+#endif
+typedef int lane_t;
+#else
+#if BYTES == 64
+#define ALL(f) SEQUENCE_8(f)
+#elif BYTES == 32
+#define ALL(f) SEQUENCE_4(f)
+#else
+#define ALL(f) SEQUENCE_2(f)
+#endif
+typedef long lane_t;
+#endif
+#if defined(__clang__) || __GNUC__ >= 12
+#define ZIP_LOW(a, b) __builtin_shufflevector(a, b, ALL(LOW))
+#define ZIP_HIGH(a, b) __builtin_shufflevector(a, b, ALL(HIGH))
+#else
+typedef lane_t lanes_t __attribute__((vector_size(BYTES)));
+#define ZIP_LOW(a, b) __builtin_shuffle(a, b, (lanes_t){ALL(LOW)})
+#define ZIP_HIGH(a, b) __builtin_shuffle(a, b, (lanes_t){ALL(HIGH)})
+#endif
 
 /* The number of vectors in a panel that starts at column j of m: VECS, but a last lonely vector shares
  * with the panel before it, for a panel of one makes half the use of a row's loads. */
@@ -137,57 +168,79 @@ void ur_product(long rows, long k, long m, long first, long last, const real *x,
 /* How long a row of results is, in whole vectors; and how many numbers a packed matrix has. */
 long ur_padded(long m) { return (m + LANES - 1) / LANES * LANES; }
 long ur_packed_size(long k, long m) { return (m + PANEL - 1) / PANEL * PANEL * k; }
-long ur_panels(long m) { return count_panels(m); }
 
-typedef struct {
-    long k, m;
-    const real *w;
-    long w_out, w_in;
-    real *packed;
-} packing_t;
-
-static void pack_share(void *job, int id, int n_threads) {
-    const packing_t *const c = job;
-    for (long p = id; p < count_panels(c->m); p += n_threads) {
-        const long j = start_of(p, c->m);
-        real *panel = c->packed + j * c->k;
-        const long width = vectors(j, c->m) * LANES, real_width = MIN(width, c->m - j);
-        for (long i = 0; i < c->k; i++) {
-            const real *row = c->w + j * c->w_out + i * c->w_in;
-            for (long n = 0; n < real_width; n++) panel[i * width + n] = row[n * c->w_out];
-            for (long n = real_width; n < width; n++) panel[i * width + n] = 0;
+/* to[i * to_row + n] = from[n * from_row + i], a square of LANES: rows are zipped with those half the
+ * square below, as many times as halving ends. */
+INLINE void transpose(const real *from, long from_row, real *to, long to_row) {
+    vec a[LANES], b[LANES];
+    for (int n = 0; n < LANES; n++) a[n] = *(const vec *)(from + n * from_row);
+#pragma GCC unroll 4
+    for (int s = 1; s < LANES; s *= 2) {
+#pragma GCC unroll 8
+        for (int n = 0; n < LANES / 2; n++) {
+            b[2 * n] = ZIP_LOW(a[n], a[n + LANES / 2]);
+            b[2 * n + 1] = ZIP_HIGH(a[n], a[n + LANES / 2]);
         }
+        memcpy(a, b, sizeof a);
+    }
+    for (int i = 0; i < LANES; i++) *(vec *)(to + i * to_row) = a[i];
+}
+
+/* Rows i0 to i1 of a panel of width columns, real_width of them W's own. */
+INLINE void pack_rows(const matrix_t *c, long j, long i0, long i1, long width, long real_width, real *panel) {
+    for (long i = i0; i < i1; i++) {
+        const real *row = c->w + j * c->w_out + i * c->w_in;
+        for (long n = 0; n < real_width; n++) panel[i * width + n] = row[n * c->w_out];
+        for (long n = real_width; n < width; n++) panel[i * width + n] = 0;
     }
 }
 
-/* Pack W, whose entry (column of result j, row of operand i) is at w[j * w_out + i * w_in]. */
-void ur_pack(long k, long m, const real *w, long w_out, long w_in, real *packed, int threads) {
-    packing_t packing = {k, m, w, w_out, w_in, packed};
-    in_parallel(k * m > 65536 ? threads : 1, pack_share, &packing);
+static void pack_share(void *job, int id, int n_threads) {
+    const matrix_t *const c = job;
+    const long panels = count_panels(c->m), whole = c->k / LANES * LANES;
+    for (long p = panels * id / n_threads; p < panels * (id + 1) / n_threads; p++) {
+        const long j = start_of(p, c->m);
+        real *panel = c->packed + j * c->k;
+        const long width = vectors(j, c->m) * LANES, real_width = MIN(width, c->m - j);
+        const int squares = c->w_in == 1 && real_width == width;
+        for (long n = 0; squares && n < width; n += LANES)
+            for (long i = 0; i < whole; i += LANES)
+                transpose(c->w + (j + n) * c->w_out + i, c->w_out, panel + i * width + n, width);
+        pack_rows(c, j, squares ? whole : 0, c->k, width, real_width, panel);
+    }
 }
 
+static void pack(const matrix_t *matrix, long threads) {
+    in_parallel(matrix->k * matrix->m > 65536 ? threads : 1, pack_share, (void *)matrix);
+}
+
+const products_t ur_products = {pack, count_panels, ur_product};
+
 typedef struct {
-    long rows, k, m;
+    long rows;
     const real *x;
     long x_row;
-    const real *packed;
+    const matrix_t *matrix;
     real *out;
     long out_row, block, next;
 } product_all_t;
 
 static void product_share(void *job, int id, int n_threads) {
     product_all_t *const c = job;
+    const matrix_t *const w = c->matrix;
     for (long r; (r = __atomic_fetch_add(&c->next, c->block, __ATOMIC_RELAXED)) < c->rows;)
-        ur_product(MIN(c->block, c->rows - r), c->k, c->m, 0, ur_panels(c->m), c->x + r * c->x_row,
-                   c->x_row, c->packed, c->out + r * c->out_row, c->out_row);
+        ur_product(MIN(c->block, c->rows - r), w->k, w->m, 0, count_panels(w->m), c->x + r * c->x_row,
+                   c->x_row, w->packed, c->out + r * c->out_row, c->out_row);
 }
 
 /* out[rows, m] = x[rows, k] W: over all time steps at once; threads take blocks of rows. */
-void ur_product_all(long rows, long k, long m, const real *x, long x_row, const real *packed,
-                    real *out, long out_row, int threads) {
+void ur_product_all(long rows, const real *x, long x_row, long k, long m, const real *w, long w_out,
+                    long w_in, real *packed, real *out, long out_row, long threads) {
+    const matrix_t matrix = {k, m, w, w_out, w_in, packed};
+    pack(&matrix, threads);
     const long per_thread = (rows + threads - 1) / threads;
     const long block = MIN((long)ROW_BLOCK, (per_thread + ROWS - 1) / ROWS * ROWS);
-    product_all_t product = {rows, k, m, x, x_row, packed, out, out_row, block, 0};
+    product_all_t product = {rows, x, x_row, &matrix, out, out_row, block, 0};
     in_parallel(rows * k * m > 32768 ? threads : 1, product_share, &product);
 }
 
@@ -277,8 +330,8 @@ static void outer_share(void *job, int id, int n_threads) {
  * Threads take columns of a; steps, columns of b and of a pass in blocks that stay in a core's cache
  * while they are used (Goto & van de Geijn 2008). */
 void ur_total_outer(long steps, long m, long n, const real *a, long a_row, const real *b, long b_row,
-                    real *out, long out_row, real *workspace, int threads) {
+                    real *out, long out_row, real *workspace, long threads) {
     outer_t outer = {steps, m, n, a, a_row, b, b_row, out, out_row, workspace};
     in_parallel(steps * m * n > 32768 ? threads : 1, outer_share, &outer);
 }
-long ur_total_outer_workspace(int threads) { return threads * (long)STEP_BLOCK * (M_BLOCK + N_BLOCK + PANEL); }
+long ur_total_outer_workspace(long threads) { return threads * STEP_BLOCK * (M_BLOCK + N_BLOCK + PANEL); }

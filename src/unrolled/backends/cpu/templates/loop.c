@@ -14,6 +14,7 @@
  * examples' results.  Products alternate between two buffers (a state's among three), so that no thread
  * writes what another still reads.
  */
+#include "products.h"
 #include "functions.h"
 #include "threads.h"
 
@@ -21,30 +22,34 @@
 #define VECTORISED_SUM _Pragma("omp simd reduction(+ : total)")
 #define OWNS(r) (!split || (r) % n_threads == id)
 
-typedef void (*product_t)(long rows, long k, long m, long first, long last, const real *x, long x_row,
-                          const real *packed, real *out, long out_row);
-typedef long (*panels_t)(long m);
+/* A call: what it runs over, how it is shared, and its memory.  There follow the matrices of the step's
+ * products, then pointers and lengths of the cell's own, in the order in which run_block unpacks them. */
+typedef struct {
+    long T, B, block, split, threads, backwards, scratch_row, shared_row, widest, n_matrices;
+    const products_t *products;
+    real *workspace;
+    matrix_t matrices[];
+} call_t;
 
 #define PRODUCT(k, m, x, x_row, w, out, out_row)                                                  \
     do {                                                                                          \
-        const long panels = count_panels(m);                                                      \
-        if (split) {                                                                              \
-            product(R, k, m, panels * id / n_threads, panels * (id + 1) / n_threads, x, x_row, w, \
-                    out, out_row);                                                                \
-            if (n_threads > 1) GOMP_barrier();                                                    \
-        } else                                                                                    \
-            product(R, k, m, 0, panels, x, x_row, w, out, out_row);                               \
+        const long panels = call->products->count_panels(m);                                      \
+        const long first = split ? panels * id / n_threads : 0;                                   \
+        const long last = split ? panels * (id + 1) / n_threads : panels;                         \
+        call->products->product(R, k, m, first, last, x, x_row, w, out, out_row);                 \
+        if (split && n_threads > 1) GOMP_barrier();                                               \
     } while (0)
 
 /*{tables}*/
 
-static void run_block(long T, long B, long b0, long R, int backwards, int split, int id, int n_threads,
-                      void *const *p, const long *ld, real *scratch, real *shared, real *unowned,
-                      product_t product, panels_t count_panels) {
+static void run_block(const call_t *const call, long b0, long R, int id, int n_threads, real *scratch,
+                      real *shared, real *unowned) {
+    const long T = call->T, B = call->B, split = call->split;
+    const long *const p = (const long *)(call->matrices + call->n_matrices);
 /*{pointers}*/
 /*{begin}*/
     for (long step = 0; step < T; step++) {
-        const long t = backwards ? T - 1 - step : step;
+        const long t = call->backwards ? T - 1 - step : step;
         const long parity = step & 1;
         (void)parity;
 /*{step}*/
@@ -54,37 +59,21 @@ static void run_block(long T, long B, long b0, long R, int backwards, int split,
 /*{finish}*/
 }
 
-typedef struct {
-    long T, B, block;
-    int backwards, split, threads;
-    void *const *p;
-    const long *ld;
-    real *workspace;
-    long scratch_row, shared_row, widest;
-    product_t product;
-    panels_t count_panels;
-} call_t;
-
 static void run_share(void *job, int id, int n_threads) {
-    const call_t *const c = job;
-    const long rows = c->split ? c->B : c->block;
-    const long own = rows * (c->scratch_row + (c->split ? 0 : c->shared_row)) + c->widest;
-    real *const scratch = c->workspace + id * own;
-    real *const unowned = scratch + rows * c->scratch_row;
-    real *const shared = c->split ? c->workspace + c->threads * own : unowned + c->widest;
-    const long first = c->split ? 0 : id * rows, apart = c->split ? c->B : n_threads * rows;
-    for (long b0 = first; b0 < c->B; b0 += apart)
-        run_block(c->T, c->B, b0, c->B - b0 < rows ? c->B - b0 : rows, c->backwards, c->split, id,
-                  n_threads, c->p, c->ld, scratch, shared, unowned, c->product, c->count_panels);
+    const call_t *const call = job;
+    const long B = call->B, split = call->split, rows = split ? B : call->block;
+    const long own = rows * (call->scratch_row + (split ? 0 : call->shared_row)) + call->widest;
+    real *const scratch = call->workspace + id * own;
+    real *const unowned = scratch + rows * call->scratch_row;
+    real *const shared = split ? call->workspace + call->threads * own : unowned + call->widest;
+    for (long b0 = split ? 0 : id * rows; b0 < B; b0 += split ? B : n_threads * rows)
+        run_block(call, b0, B - b0 < rows ? B - b0 : rows, id, n_threads, scratch, shared, unowned);
 }
 
-/* Run T > 0 steps of B > 0 examples.  p and ld are in the order that the caller knows; workspace has
- * for each thread block rows of scratch, block rows of products and one row, or (split) B rows of scratch
- * and one row each, and B rows of products for all. */
-void ur_run(long T, long B, long block, int backwards, int split, int threads, void *const *p,
-            const long *ld, real *workspace, long scratch_row, long shared_row, long widest,
-            product_t product, panels_t count_panels) {
-    call_t call = {T, B, block, backwards, split, threads, p, ld, workspace,
-                   scratch_row, shared_row, widest, product, count_panels};
-    in_parallel(threads, run_share, &call);
+/* Pack the matrices and run T > 0 steps of B > 0 examples.  The workspace has for each thread block rows of
+ * scratch, block rows of products and one row, or (split) B rows of scratch and one row each, and B rows
+ * of products for all. */
+void ur_run(call_t *call) {
+    for (long k = 0; k < call->n_matrices; k++) call->products->pack(call->matrices + k, call->threads);
+    in_parallel(call->threads, run_share, call);
 }
