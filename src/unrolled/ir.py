@@ -40,6 +40,10 @@ class Var:
     per_step: bool = True
     dtype: Dtype = "real"
 
+    def __hash__(self) -> int:
+        """Of the name alone: kernels look values up at each call."""
+        return hash(self.name)
+
     def __str__(self) -> str:
         return f"{self.name}[{', '.join(map(str, self.shape))}]"
 

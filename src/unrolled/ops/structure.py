@@ -237,10 +237,12 @@ def _joined(shapes: list[Shape], axis: int) -> Shape:
 
 
 def _run_cat(equation: Equation, *parts: Tensor) -> Tensor:
-    lead = torch.broadcast_shapes(*(_lead(p, _rank(equation)) for p in parts))
-    rank = _rank(equation)
-    whole = [p.expand(*lead, *p.shape[p.ndim - rank :]) for p in parts]
-    return torch.cat(whole, equation["axis"])
+    rank, axis = _rank(equation), equation["axis"]
+    leads = {_lead(p, rank) for p in parts}
+    if len(leads) == 1:
+        return torch.cat(parts, axis)
+    lead = torch.broadcast_shapes(*leads)
+    return torch.cat([p.expand(*lead, *p.shape[p.ndim - rank :]) for p in parts], axis)
 
 
 def _cat_vjp(equation: Equation, d: Any, y: Any, *parts: Any) -> tuple[Any, ...]:

@@ -64,8 +64,8 @@ class Loop:
         }
         self._before = [(e.out.name, self._around(e)) for e in placement.before]
         self._after = [(e.out.name, self._around(e)) for e in placement.after]
-        self._written = [(v, concrete(v.shape)) for v in self.source.written]
-        self._state_of = {following: state for state, following in placement.shifted}
+        state_of = {following: state for state, following in placement.shifted}
+        self._written = [(v, concrete(v.shape), state_of.get(v)) for v in self.source.written]
         self._final_shapes = [concrete(s.shape) for s in placement.graph.states]
 
     def run(
@@ -76,7 +76,7 @@ class Loop:
         for name, compute in self._before:
             values[name] = compute(values)
         n_steps, n_examples, *_ = like.shape
-        out, sequences = self._sequences(states, n_steps, n_examples)
+        out, sequences = self._sequences(n_steps, n_examples)
         final = tuple(
             torch.empty(n_examples, *shape, dtype=self._dtype) for shape in self._final_shapes
         )
@@ -99,27 +99,19 @@ class Loop:
         return values, final
 
     def _sequences(
-        self, states: Sequence[Tensor], n_steps: int, n_examples: int
+        self, n_steps: int, n_examples: int
     ) -> tuple[dict[Var, Tensor], dict[Var, Tensor]]:
         """Memory for what is written, and all sequences in it: a state is its next, a step late."""
-        initial = dict(zip(self.placement.graph.states, states, strict=True))
-        state_of = self._state_of
         out: dict[Var, Tensor] = {}
-        for var, shape in self._written:
-            if var not in state_of:
+        late: dict[Var, Tensor] = {}
+        for var, shape, state in self._written:
+            if state is None:
                 out[var] = empty((n_steps, n_examples, *shape), self._dtype)
-                continue
-            memory = empty((n_steps + 1, n_examples, *shape), self._dtype)
-            out[var] = _part(memory, 0 if self._backwards else 1, n_steps)
-            memory[n_steps if self._backwards else 0] = initial[state_of[var]]
-        sequences = dict(out)
-        for state, following in self.placement.shifted:
-            later = out[following]
-            if state_of[following] == state:
-                step = later.stride(0) if self._backwards else -later.stride(0)
-                start = later.storage_offset() + step
-                sequences[state] = later.as_strided(later.shape, later.stride(), start)
-        return out, sequences
+            else:
+                memory = empty((n_steps + 1, n_examples, *shape), self._dtype)
+                out[var] = _part(memory, 0 if self._backwards else 1, n_steps)
+                late[state] = _part(memory, 1 if self._backwards else 0, n_steps)
+        return out, {**out, **late}
 
     def _call(
         self,
