@@ -34,8 +34,7 @@ FIGURES: dict[str, Figure] = {
             "Seconds in the compiled loop, without the products before and after it, and the part "
             "of the measured multiply-add peak that its product with h comes to. *inference* and "
             "*forward* are the forward loop, without and with what backward reads being stored. "
-            "Packing and the whole call are those of inference, and of forward and backward "
-            "together.",
+            "The whole call is that of inference, or of forward and backward together.",
             loop.Row,
             loop.measure,
             loop.line,

@@ -1,7 +1,7 @@
 """The recurrent loop alone: which part of the multiply-add peak it reaches.
 
 The call of the compiled loop is timed from inside ordinary training and inference, so the products
-before and after it are left out, and so is the packing of weights, which stands beside it.
+before and after it are left out.  It packs its weights itself, which is counted.
 """
 
 from __future__ import annotations
@@ -31,15 +31,13 @@ TARGETS: dict[Part, float] = {"inference": 0.75, "forward": 0.75, "backward": 0.
 class Row:
     """A loop's seconds at one point, and which part of the peak its product with h reaches.
 
-    ``packing`` are the seconds of packing weights in the same call, ``call`` those of the call as a
-    whole; a call of training has both of its loops in it.
+    ``call`` are the seconds of the call as a whole; one of training has both of its loops in it.
     """
 
     cell: str
     point: Point
     part: Part
     seconds: Quartiles
-    packing: Quartiles
     call: Quartiles
     of_peak: float
 
@@ -84,7 +82,7 @@ def verdicts(rows: Sequence[Row]) -> list[Verdict]:
 
 def section(rows: Sequence[Row]) -> str:
     """The rows as a table."""
-    header = ("cell", "T", "B", "H", "loop", "ms", "of the peak", "packing, ms", "whole call, ms")
+    header = ("cell", "T", "B", "H", "loop", "ms", "of the peak", "whole call, ms")
     return table(
         header,
         (
@@ -94,7 +92,6 @@ def section(rows: Sequence[Row]) -> str:
                 row.part,
                 milliseconds(row.seconds.median),
                 f"**{row.of_peak:.0%}**",
-                milliseconds(row.packing.median),
                 milliseconds(row.call.median),
             )
             for row in rows

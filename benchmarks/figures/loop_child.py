@@ -21,7 +21,7 @@ from benchmarks.problems import MODES, Mode, make
 from benchmarks.timing import FEWEST_LONG_ROUNDS, SHORT_S, quartiles, settle
 from benchmarks.work import loop_flops
 
-LOOP, PACKING = "ur_run", "ur_pack"
+LOOP = "ur_run"
 PARTS: dict[Mode, tuple[Part, ...]] = {
     "inference": ("inference",),
     "training": ("forward", "backward"),
@@ -35,10 +35,9 @@ class NoLoop(Exception):
 
 @dataclass(frozen=True)
 class Round:
-    """One call: the seconds of its loops in order, of packing, and its own."""
+    """One call: the seconds of its loops in order, and its own."""
 
     loops: tuple[float, ...]
-    packing: float
     call: float
 
 
@@ -53,7 +52,7 @@ def split(calls: Sequence[Call], mode: Mode, call_s: float) -> Round:
             f"{mode} called {LOOP} {len(loops)} times, expected {len(PARTS[mode])}; the compiled "
             f"functions called are {sorted({c.function for c in calls})}"
         )
-    return Round(loops, sum(c.seconds for c in calls if c.function == PACKING), call_s)
+    return Round(loops, call_s)
 
 
 def rounds(contestant: Contestant, calls: list[Call], mode: Mode) -> list[Round]:
@@ -80,12 +79,11 @@ def measure(cell: str, points: Sequence[Point], gflops: float) -> Iterator[Row]:
             peak_s = loop_flops(cell, point) / gflops / 1e9
             for mode in MODES:
                 done = rounds(build(problem, mode), calls, mode)
-                packing = quartiles([r.packing for r in done])
                 whole = quartiles([r.call for r in done])
                 for number, part in enumerate(PARTS[mode]):
                     seconds = quartiles([r.loops[number] for r in done])
                     of_peak = peak_s / seconds.median
-                    yield Row(cell, point, part, seconds, packing, whole, of_peak)
+                    yield Row(cell, point, part, seconds, whole, of_peak)
 
 
 def main() -> None:

@@ -10,7 +10,7 @@ from torch.profiler import ProfilerActivity, profile
 
 import unrolled.nn as un
 from unrolled import cell, cells, param
-from unrolled.backends.cpu import kernel as cpu_kernel
+from unrolled.backends.cpu import sharing
 from unrolled.backends.cpu.build import compiler
 from unrolled.nn import stock
 
@@ -173,7 +173,7 @@ def test_who_shares_what_is_what_the_cost_model_says(threads: Any, number: int) 
     threads(number)
     text = un.LSTM(16, 512, backend="cpu").explain()
     work = 4 * 512 * 512
-    split = [b for b in range(1, 200) if cpu_kernel.share(b, work, number).split]
+    split = [b for b in range(1, 200) if sharing.share(b, work, number).split]
     assert split == list(range(1, max(split) + 1))
     assert text.endswith(
         f"  {number} threads: at B=1 to {max(split)} they share the columns of every product, with "
@@ -187,9 +187,9 @@ def test_all_products_of_a_step_count(threads: Any, monkeypatch: pytest.MonkeyPa
     threads(2)
     projected = un.Recurrent(cells.lstm_projected, 8, 16, sizes={"P": 4})
     work = 4 * 16 * 4 + 4 * 16
-    monkeypatch.setattr(cpu_kernel, "SPLIT_WORK", work)
+    monkeypatch.setattr(sharing, "SPLIT_WORK", work)
     assert "at B=1 to 14 they share" in projected.explain()
-    monkeypatch.setattr(cpu_kernel, "SPLIT_WORK", work + 1)
+    monkeypatch.setattr(sharing, "SPLIT_WORK", work + 1)
     assert "they share" not in projected.explain()
 
 

@@ -9,8 +9,9 @@ import torch
 
 from unrolled.backends import BACKENDS
 from unrolled.cell import Cell
+from unrolled.compiled import DTYPES, Compiled
 from unrolled.ir import Graph
-from unrolled.recurrence import DTYPES, Compiled, compile_step, traced
+from unrolled.recurrence import compile_step, traced
 
 Sizes = Mapping[str, int]
 

@@ -78,7 +78,7 @@ class _Pieces:
         self._products = products
 
     def pointers(self, written: tuple[Var, ...]) -> str:
-        """Unpacking of the call's own addresses and distances, in the order that ``Source`` says."""
+        """Unpacking of the call's own addresses and distances, in ``Source``'s order."""
         name, states = self._memory.name, self._placement.graph.states
         lines: list[str] = []
         order = count()

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 
-from unrolled.backends.cpu.kernel import MOST_ROWS, share
 from unrolled.backends.cpu.place import place
+from unrolled.backends.cpu.sharing import MOST_ROWS, share
 from unrolled.backends.cpu.threads import n_threads
 from unrolled.ir import Equation, n_elements
 from unrolled.lower import Plan
