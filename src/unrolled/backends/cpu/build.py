@@ -58,18 +58,27 @@ def compiler() -> tuple[str, ...] | None:
 @lru_cache(maxsize=1)
 def _machine() -> str:
     """What a compiled file depends on besides its source: the compiler and the processor."""
-    command = _compiler()
-    processor = platform.processor() + platform.machine()
     info = Path("/proc/cpuinfo")
     if info.exists():
         lines = info.read_text(encoding="utf-8").splitlines()
-        kept = {
-            line
-            for line in lines
-            if line.startswith(("flags", "Features", "model name", "CPU part"))
-        }
-        processor += "\n".join(sorted(kept))
-    return "\n".join([*command, _called([*command, "--version"]).stdout, processor, *FLAGS])
+        wanted = ("flags", "Features", "model name", "CPU part")
+        processor = "\n".join(sorted({line for line in lines if line.startswith(wanted)}))
+    else:
+        processor = platform.processor()
+    return "\n".join([*_version(_compiler()), platform.machine(), processor, *FLAGS])
+
+
+def _version(command: tuple[str, ...]) -> tuple[str, ...]:
+    """The compiler's file, its size and its date: to ask it for its version takes milliseconds.
+
+    Of a command of several words, one of which may be the compiler, the version.
+    """
+    program = shutil.which(command[0])
+    if program is None or len(command) > 1:
+        return (*command, _called([*command, "--version"]).stdout)
+    file = Path(program).resolve()
+    status = file.stat()
+    return (*command, str(file), str(status.st_size), str(status.st_mtime_ns))
 
 
 def load(source: str, defines: Mapping[str, str]) -> ctypes.CDLL:

@@ -13,12 +13,12 @@ from torch import Tensor
 from unrolled.backends.cpu.build import load
 from unrolled.backends.cpu.emit import Source, emit
 from unrolled.backends.cpu.place import Placement, place
+from unrolled.backends.cpu.pool import POOL
 from unrolled.backends.cpu.products import (
     ALIGNMENT,
     PRECISION,
     Products,
     aligned,
-    empty,
     products,
 )
 from unrolled.backends.cpu.sharing import share
@@ -106,9 +106,9 @@ class Loop:
         late: dict[Var, Tensor] = {}
         for var, shape, state in self._written:
             if state is None:
-                out[var] = empty((n_steps, n_examples, *shape), self._dtype)
+                out[var] = POOL.empty((n_steps, n_examples, *shape), self._dtype)
             else:
-                memory = empty((n_steps + 1, n_examples, *shape), self._dtype)
+                memory = POOL.empty((n_steps + 1, n_examples, *shape), self._dtype)
                 out[var] = _part(memory, 0 if self._backwards else 1, n_steps)
                 late[state] = _part(memory, 1 if self._backwards else 0, n_steps)
         return out, {**out, **late}
@@ -130,7 +130,7 @@ class Loop:
         per_thread = rows * (source.scratch_row + (0 if shares.split else shared_row))
         scratch = shares.threads * (per_thread + source.widest)
         scratch += n_examples * shared_row if shares.split else 0
-        workspace = empty((self._packed + scratch + ALIGNMENT,), self._dtype)
+        workspace = POOL.empty((self._packed + scratch + ALIGNMENT,), self._dtype)
         begin, size = aligned(workspace), self._dtype.itemsize
         packed = {v: begin + at * size for v, at in self._packed_at.items()}
         streams = [self._stream(values[v.name], n_steps, n_examples) for v in source.streams]

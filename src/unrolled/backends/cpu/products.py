@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import ctypes
-import sys
-from collections.abc import Sequence
 from functools import lru_cache
 
 import torch
 from torch import Tensor
 
 from unrolled.backends.cpu.build import HEADERS, load
+from unrolled.backends.cpu.pool import POOL
 from unrolled.backends.cpu.threads import n_threads
 
 PRECISION = {torch.float32: "UR_FLOAT", torch.float64: "UR_DOUBLE"}
-HUGE = 2 << 20
-"""The size of a huge page in bytes."""
 
 CACHE_LINE = 64
 """Bytes; packed matrices and scratch memory start on one."""
@@ -31,7 +28,6 @@ _FUNCTIONS = {
     "ur_total_outer_workspace": (1, _LONG),
 }
 """By name: how many arguments, numbers and addresses alike, and the result."""
-_MADVISE = getattr(ctypes.CDLL(None), "madvise", None) if sys.platform == "linux" else None
 
 
 class Products:
@@ -61,9 +57,9 @@ class Products:
         flat = x if x.is_contiguous() else contiguous_rows(x.reshape(-1, k))
         apart = k if flat is x else flat.stride(0)
         width = self.padded(m)
-        out = empty((*x.shape[:-1], width), x.dtype)
+        out = POOL.empty((*x.shape[:-1], width), x.dtype)
         if n := x.numel() // k:
-            packed = torch.empty(self.packed_size(m, k) + ALIGNMENT, dtype=x.dtype)
+            packed = POOL.empty((self.packed_size(m, k) + ALIGNMENT,), x.dtype)
             self._library.ur_product_all(
                 n, flat.data_ptr(), apart, k, m, matrix.data_ptr(), *matrix.stride(),
                 aligned(packed), out.data_ptr(), width, n_threads(),
@@ -78,9 +74,9 @@ class Products:
             return a.new_zeros(m, n)
         threads = n_threads()
         width = self.padded(n)
-        out = empty((m, width), a.dtype)
+        out = POOL.empty((m, width), a.dtype)
         size = self._library.ur_total_outer_workspace(threads)
-        workspace = torch.empty(size + ALIGNMENT, dtype=a.dtype)
+        workspace = POOL.empty((size + ALIGNMENT,), a.dtype)
         self._library.ur_total_outer(
             steps, m, n, a.data_ptr(), a.stride(0), b.data_ptr(), b.stride(0), out.data_ptr(),
             width, aligned(workspace), threads,
@@ -97,17 +93,6 @@ def products(dtype: torch.dtype) -> Products:
 def contiguous_rows(x: Tensor) -> Tensor:
     """``x`` [n, k] with its rows' elements side by side; rows may be apart."""
     return x if x.shape[1] == 1 or x.stride(1) == 1 else x.contiguous()
-
-
-def empty(shape: Sequence[int], dtype: torch.dtype) -> Tensor:
-    """Uninitialised memory, in huge pages where it is large: touching small ones takes long."""
-    tensor = torch.empty(shape, dtype=dtype)
-    n_bytes = tensor.nbytes
-    if n_bytes >= 4 * HUGE and _MADVISE is not None:
-        start = -(-tensor.data_ptr() // HUGE) * HUGE
-        length = (tensor.data_ptr() + n_bytes - start) // HUGE * HUGE
-        _MADVISE(ctypes.c_void_p(start), ctypes.c_size_t(length), 14)  # MADV_HUGEPAGE
-    return tensor
 
 
 def aligned(memory: Tensor) -> int:

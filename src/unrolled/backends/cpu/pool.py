@@ -1,0 +1,103 @@
+"""Large buffers, which are kept when they are let go and given out again.
+
+The system hands out fresh memory page by page, each cleared at its first touch: for a sequence's
+buffers that takes about as long as computing what is written there.  So a buffer of ``LEAST`` bytes
+or more comes from blocks of our own.  A block returns when the last tensor on it is gone, and the
+smallest free one that fits, at most twice as large as needed, is the next to be used.  Free blocks
+together are at most what was in use at once so far, the longest unused are let go; so between two
+steps of training this holds what a step needs.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import math
+import mmap
+import os
+import weakref
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from threading import Lock
+
+import torch
+from torch import Tensor
+
+LEAST = 1 << 20
+"""Bytes; below, the C library keeps memory itself."""
+
+_HUGE = 2 << 20
+"""The size of a huge page in bytes: one fault and one entry of the TLB instead of 512."""
+
+
+class _Block:
+    """Anonymous memory of ``size`` bytes."""
+
+    def __init__(self, size: int) -> None:
+        self.size = size
+        # Private: a forked child must not write to its parent's.
+        self._map = mmap.mmap(-1, size + _HUGE, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+        start = ctypes.addressof(ctypes.c_char.from_buffer(self._map))
+        self.address = -(-start // _HUGE) * _HUGE
+        if size >= 2 * _HUGE and hasattr(mmap, "MADV_HUGEPAGE"):
+            self._map.madvise(mmap.MADV_HUGEPAGE)
+
+
+@dataclass
+class Pool:
+    """Blocks in use and free ones, the longest unused first."""
+
+    free: list[_Block] = field(default_factory=list[_Block])
+    in_use: int = 0
+    most_in_use: int = 0
+    _returned: deque[_Block] = field(default_factory=deque[_Block])
+    _lock: Lock = field(default_factory=Lock)
+
+    def empty(self, shape: Sequence[int], dtype: torch.dtype) -> Tensor:
+        """An uninitialised tensor; its memory is pooled where it is large."""
+        size = math.prod(shape) * dtype.itemsize
+        if size < LEAST:
+            return torch.empty(shape, dtype=dtype)
+        block = self._take(size)
+        buffer = (ctypes.c_char * size).from_address(block.address)
+        # Buffers may go at any time, in any thread, even while the lock is held: an append is safe.
+        weakref.finalize(buffer, self._returned.append, block).atexit = False
+        storage = torch.frombuffer(buffer, dtype=dtype).untyped_storage()
+        return torch.empty(0, dtype=dtype).set_(storage, 0, tuple(shape))
+
+    def renew_lock(self) -> None:
+        """Have a lock that nobody holds."""
+        self._lock = Lock()
+
+    def _take(self, size: int) -> _Block:
+        with self._lock:
+            self._collect()
+            fitting = [b for b in self.free if size <= b.size <= 2 * size]
+            if fitting:
+                block = min(fitting, key=lambda b: b.size)
+                self.free.remove(block)
+            else:
+                block = _Block(-(-size // mmap.PAGESIZE) * mmap.PAGESIZE)
+            self.in_use += block.size
+            self.most_in_use = max(self.most_in_use, self.in_use)
+            self._shrink()
+            return block
+
+    def _collect(self) -> None:
+        while self._returned:
+            block = self._returned.popleft()
+            self.in_use -= block.size
+            self.free.append(block)
+
+    def _shrink(self) -> None:
+        """Let go of free blocks while blocks are more than were ever in use at once."""
+        held = self.in_use + sum(b.size for b in self.free)
+        while self.free and held > self.most_in_use:
+            held -= self.free.pop(0).size
+
+
+POOL = Pool()
+"""The one pool of a process."""
+
+# Another thread of the parent may hold it at that moment, which the child has not.
+os.register_at_fork(after_in_child=POOL.renew_lock)
