@@ -23,7 +23,7 @@ from threading import Lock
 import torch
 from torch import Tensor
 
-LEAST = 1 << 20
+LEAST = 1 << 16
 """Bytes; below, the C library keeps memory itself."""
 
 _HUGE = 2 << 20
@@ -35,11 +35,13 @@ class _Block:
 
     def __init__(self, size: int) -> None:
         self.size = size
+        huge = size >= 2 * _HUGE and hasattr(mmap, "MADV_HUGEPAGE")
+        unit = _HUGE if huge else mmap.PAGESIZE
         # Private: a forked child must not write to its parent's.
-        self._map = mmap.mmap(-1, size + _HUGE, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+        self._map = mmap.mmap(-1, size + unit, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
         start = ctypes.addressof(ctypes.c_char.from_buffer(self._map))
-        self.address = -(-start // _HUGE) * _HUGE
-        if size >= 2 * _HUGE and hasattr(mmap, "MADV_HUGEPAGE"):
+        self.address = -(-start // unit) * unit
+        if huge:
             self._map.madvise(mmap.MADV_HUGEPAGE)
 
 
@@ -74,7 +76,8 @@ class Pool:
             self._collect()
             fitting = [b for b in self.free if size <= b.size <= 2 * size]
             if fitting:
-                block = min(fitting, key=lambda b: b.size)
+                # Of equal ones the last that was used, which is in the caches yet.
+                block = min(reversed(fitting), key=lambda b: b.size)
                 self.free.remove(block)
             else:
                 block = _Block(-(-size // mmap.PAGESIZE) * mmap.PAGESIZE)
