@@ -9,6 +9,7 @@ from unrolled.ir import Graph, Var
 from unrolled.passes.adjoint import adjoint
 from unrolled.passes.concat import split_concatenated
 from unrolled.passes.linear import LinearForm, linear_form
+from unrolled.passes.overlap import share_joins
 from unrolled.passes.regroup import regroup
 from unrolled.passes.residuals import recompute
 from unrolled.passes.simplify import simplify
@@ -51,7 +52,7 @@ def lower(step: Graph, outputs: Collection[str] = ("y",), wrt: Collection[str] =
     back = adjoint(graph, wrt)  #                  Graph: the step from t+1 to t
     back = simplify(recompute(graph, back))  #     residuals: stored, or computed again
     back = simplify(stack(back))
-    back = regroup(back)
+    back = share_joins(regroup(back))  #           rows of weight gradients that are kept anyway
     reverse = schedule(verify(back))  #            the same two passes, in the other direction
     sources = {v.name for v in graph.sources}
     stored = tuple(v for v in back.residuals if v.name not in sources)

@@ -63,7 +63,10 @@ class Loop:
             for c in placement.graph.constants
         }
         self._before = [(e.out.name, self._around(e)) for e in placement.before]
-        self._after = [(e.out.name, self._around(e)) for e in placement.after]
+        self._after = [
+            (e.out.name, self._around(e), done)
+            for e, done in zip(placement.after, self._last_read(wanted), strict=True)
+        ]
         state_of = {following: state for state, following in placement.shifted}
         self._written = [(v, concrete(v.shape), state_of.get(v)) for v in self.source.written]
         self._final_shapes = [concrete(s.shape) for s in placement.graph.states]
@@ -94,9 +97,22 @@ class Loop:
             values[var.name] = value != 0 if var.dtype == "bool" else value
         for equation, by_thread in zip(totals, sums, strict=True):
             values[equation.out.name] = by_thread.sum(0)
-        for name, compute in self._after:
+        del out, sequences, sums
+        for name, compute, done in self._after:
             values[name] = compute(values)
+            for of in done:
+                del values[of]
         return values, final
+
+    def _last_read(self, wanted: Collection[str]) -> list[list[str]]:
+        """For each equation after the loop, what it is the last to read: memory that can go."""
+        placement = self.placement
+        kept = {*wanted, *(o.var.name for o in placement.graph.outputs)}
+        last: list[list[str]] = []
+        for equation in reversed(placement.after):
+            last.append([v.name for v in dict.fromkeys(equation.inputs) if v.name not in kept])
+            kept.update(v.name for v in equation.inputs)
+        return last[::-1]
 
     def _sequences(
         self, n_steps: int, n_examples: int

@@ -52,9 +52,10 @@ def place(schedule: Schedule, wanted: Collection[str]) -> Placement:
     totals: list[Equation] = []
     late: set[Var] = set()
     in_loop = {e.out for e in loop} | set(graph.states)
+    rows = _rows_of_products(schedule.after)
     for equation in schedule.after:
         total = equation.op == "total" and equation.inputs[0] in in_loop
-        inside = equation.out.per_step and equation.op != "matmul"
+        inside = equation.out.per_step and equation.op != "matmul" and equation.out not in rows
         if total:
             totals.append(equation)
         elif inside and not any(v in late for v in equation.inputs):
@@ -97,6 +98,13 @@ def place(schedule: Schedule, wanted: Collection[str]) -> Placement:
         shifted,
         tuple(totals),
     )
+
+
+def _rows_of_products(after: tuple[Equation, ...]) -> set[Var]:
+    """Parts of vectors that only products after the loop read: they can stay where they are."""
+    cuts = {e.out for e in after if e.op == "slice" and e["axis"] == -1 and e["step"] == 1}
+    cuts = {v for v in cuts if len(v.shape) == 1}
+    return cuts - {v for e in after if e.op not in ("matmul", "total_outer") for v in e.inputs}
 
 
 def _own_next_states(graph: Graph) -> tuple[Graph, list[Equation]]:

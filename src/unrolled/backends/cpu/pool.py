@@ -3,9 +3,9 @@
 The system hands out fresh memory page by page, each cleared at its first touch: for a sequence's
 buffers that takes about as long as computing what is written there.  So a buffer of ``LEAST`` bytes
 or more comes from blocks of our own.  A block returns when the last tensor on it is gone, and the
-smallest free one that fits, at most twice as large as needed, is the next to be used.  Free blocks
-together are at most what was in use at once so far, the longest unused are let go; so between two
-steps of training this holds what a step needs.
+smallest free one that fits, at most a quarter larger than needed, is the next to be used.  All blocks
+together are at most a quarter more than were in use at once so far; the longest unused are let go.
+So between two steps of training this holds what a step needs.
 """
 
 from __future__ import annotations
@@ -74,7 +74,7 @@ class Pool:
     def _take(self, size: int) -> _Block:
         with self._lock:
             self._collect()
-            fitting = [b for b in self.free if size <= b.size <= 2 * size]
+            fitting = [b for b in self.free if size <= b.size <= size + size // 4]
             if fitting:
                 # Of equal ones the last that was used, which is in the caches yet.
                 block = min(reversed(fitting), key=lambda b: b.size)
@@ -93,9 +93,9 @@ class Pool:
             self.free.append(block)
 
     def _shrink(self) -> None:
-        """Let go of free blocks while blocks are more than were ever in use at once."""
+        """Let go of free blocks while blocks are more than a quarter above what was in use."""
         held = self.in_use + sum(b.size for b in self.free)
-        while self.free and held > self.most_in_use:
+        while self.free and held > self.most_in_use + self.most_in_use // 4:
             held -= self.free.pop(0).size
 
 
