@@ -59,11 +59,11 @@ def test_small_ones_are_torchs_own(pool: Pool) -> None:
     assert pool.most_in_use == 0
 
 
-def test_no_more_is_held_than_was_in_use_at_once(pool: Pool) -> None:
+def test_at_most_a_quarter_more_is_held_than_was_in_use_at_once(pool: Pool) -> None:
     for shape in [(1, SIZE), (9, SIZE), (3, SIZE), (20, SIZE), (5, SIZE), (1, SIZE)]:
         kept = [pool.empty(shape, torch.float32) for _ in range(2)]
         free = sum(b.size for b in pool.free)
-        assert pool.in_use + free <= pool.most_in_use
+        assert pool.in_use + free <= 1.25 * pool.most_in_use
         del kept
     assert pool.most_in_use == 2 * 20 * SIZE * 4
 

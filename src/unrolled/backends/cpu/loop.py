@@ -195,7 +195,7 @@ class Loop:
         if equation.op == "total_outer":
             a, b = names
             return lambda values: products.total_outer(values[a], values[b])
-        args = list(equation.args)
+        args: list[Var | float | Tensor] = list(equation.args)
         if equation.op == "where" and not isinstance(args[1], Var):
             # torch takes two numbers for a choice of integers.
             args[1] = torch.tensor(args[1], dtype=self._dtype)

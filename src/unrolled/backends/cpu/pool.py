@@ -3,9 +3,9 @@
 The system hands out fresh memory page by page, each cleared at its first touch: for a sequence's
 buffers that takes about as long as computing what is written there.  So a buffer of ``LEAST`` bytes
 or more comes from blocks of our own.  A block returns when the last tensor on it is gone, and the
-smallest free one that fits, at most a quarter larger than needed, is the next to be used.  All blocks
-together are at most a quarter more than were in use at once so far; the longest unused are let go.
-So between two steps of training this holds what a step needs.
+smallest free one that fits, at most a quarter larger than needed, is the next to be used.  All
+blocks together are at most a quarter more than were in use at once so far; the longest unused are
+let go.  So between two steps of training this holds what a step needs.
 """
 
 from __future__ import annotations
@@ -65,7 +65,8 @@ class Pool:
         # Buffers may go at any time, in any thread, even while the lock is held: an append is safe.
         weakref.finalize(buffer, self._returned.append, block).atexit = False
         storage = torch.frombuffer(buffer, dtype=dtype).untyped_storage()
-        return torch.empty(0, dtype=dtype).set_(storage, 0, tuple(shape))
+        # A tensor of its own: autograd forbids writing to an output that is a view.
+        return torch.empty(0, dtype=dtype).set_(storage, 0, tuple(shape), _strides(shape))
 
     def renew_lock(self) -> None:
         """Have a lock that nobody holds."""
@@ -97,6 +98,11 @@ class Pool:
         held = self.in_use + sum(b.size for b in self.free)
         while self.free and held > self.most_in_use + self.most_in_use // 4:
             held -= self.free.pop(0).size
+
+
+def _strides(shape: Sequence[int]) -> tuple[int, ...]:
+    """Of a contiguous tensor."""
+    return tuple(math.prod(shape[k + 1 :]) for k in range(len(shape)))
 
 
 POOL = Pool()
