@@ -16,8 +16,12 @@ from dataclasses import dataclass
 from time import perf_counter, process_time, sleep
 from typing import Any
 
-PAUSE_S = 0.003
+PAUSE_S = 0.006
+"""Longer than the tick at which a kernel counts what a busy thread has cost."""
+
 MOST_PAUSES = 20
+"""ONNX Runtime's threads go on for some 50 ms."""
+
 IDLE = 0.1
 """Threads sleep where a pause has cost less than this part of one processor."""
 
