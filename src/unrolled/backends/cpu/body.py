@@ -33,16 +33,8 @@ class Body:
         """All work of a step, level by level."""
         copies: list[str] = []
         for var in written:
-            n, name = n_elements(var.shape), self._memory.name(var)
-            to = f"{name}__t + r * {n}L"
-            if var in self._memory.direct:
-                copies += [
-                    "",
-                    note(f"{var}, kept: without split it already stands there"),
-                    "for (long r = 0; split && r < R; r++)",
-                    f"    if (OWNS(r)) memcpy({to}, {self._memory.row(var)}, {n} * sizeof(real));",
-                ]
-            else:
+            if var not in self._memory.direct:
+                to = f"{self._memory.name(var)}__t + r * {n_elements(var.shape)}L"
                 self._add_sink(var, to, "=", copies)
         for equation in self._layout.placement.totals:
             total = f"{self._memory.name(equation.out)}__a"
@@ -85,9 +77,9 @@ class Body:
         copies += [
             "",
             note(f"{var}, {'kept' if assign == '=' else 'summed up'}"),
-            "for (long r = 0; r < R; r++) {",
+            "for (long r = r0; r < r1; r++) {",
             f"    const real *const from = {self._memory.row(var)};",
-            f"    real *const to = OWNS(r) ? {to} : unowned;",
+            f"    real *const to = {to};",
             "    VECTORISED",
             f"    for (long j = 0; j < {n}; j++) to[j] {assign} from[{index}];",
             "}",
@@ -121,13 +113,12 @@ class Body:
             targets: list[tuple[str, str]] = []
             if equation.out in self._layout.scratch:
                 targets.append((self._memory.row(equation.out), "="))
-            owned = self._sinks.get(equation.out, [])
-            for k, (target, assign) in enumerate([*targets, *owned]):
+            targets += self._sinks.get(equation.out, [])
+            for k, (target, assign) in enumerate(targets):
                 pointer = f"{name}__o{k}"
-                guarded = f"OWNS(r) ? {target} : unowned" if k >= len(targets) else target
-                declared.append(f"real *const {pointer} = {guarded};")
+                declared.append(f"real *const {pointer} = {target};")
                 writes.append(f"{pointer}[j] {assign} {name};")
-        lines = ["", "for (long r = 0; r < R; r++) {"]
+        lines = ["", "for (long r = r0; r < r1; r++) {"]
         lines += [f"    const real *const {name} = {source};" for source, name in reads.items()]
         lines += [f"    {line}" for line in declared]
         lines += ["    VECTORISED", f"    for (long j = 0; j < {n}; j++) {{"]
@@ -179,7 +170,7 @@ class Body:
         return [
             "",
             equation_comment(equation),
-            "for (long r = 0; r < R; r++) {",
+            "for (long r = r0; r < r1; r++) {",
             f"    const real *const from = {self._memory.row(source)};",
             f"    real *const to = {self._memory.row(equation.out)};",
             f"    for (long o = 0; o < {outer}; o++)",
@@ -205,7 +196,7 @@ class Body:
                 lines += [
                     "",
                     note(f"{part.name}, its part of: {replace(equation, location=None)}"),
-                    "for (long r = 0; r < R; r++) {",
+                    "for (long r = r0; r < r1; r++) {",
                     f"    const real *const from = {self._memory.row(part)};",
                     f"    real *const to = {self._memory.row(equation.out)}{plus};",
                     f"    for (long j = 0; j < {n}; j++) to[j] = from[{index}];",
@@ -220,7 +211,7 @@ class Body:
         lines = [
             "",
             equation_comment(equation),
-            "for (long r = 0; r < R; r++) {",
+            "for (long r = r0; r < r1; r++) {",
             f"    real *const to = {self._memory.row(equation.out)};",
         ]
         scatters = equation.op in ("place", "put")

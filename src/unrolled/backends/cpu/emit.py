@@ -21,9 +21,7 @@ TEMPLATE = Path(__file__).parent / "templates" / "loop.c"
 class Source:
     """The C text of a loop, and the order of its pointers.
 
-    ``scratch_row`` numbers of scratch memory are needed for each row of a block, ``shared_row``
-    for each row where threads share products, both in units of ``real``; ``widest`` is the
-    longest vector written.
+    ``scratch_row`` numbers of scratch memory are needed for each row of a block.
     """
 
     text: str
@@ -34,8 +32,6 @@ class Source:
     written: tuple[Var, ...]
     totals: tuple[Equation, ...]
     scratch_row: int
-    shared_row: int
-    widest: int
 
 
 def emit(placement: Placement, padded: int) -> Source:
@@ -60,10 +56,9 @@ def emit(placement: Placement, padded: int) -> Source:
     text = TEMPLATE.read_text(encoding="utf-8")
     for hole, value in fields.items():
         text = text.replace(f"/*{{{hole}}}*/", value)
-    sizes = [n_elements(v.shape) for v in (*written, *(e.out for e in placement.totals))]
     return Source(
         text, placement.streams, placement.arrays, products, states, written, placement.totals,
-        memory.scratch_row, memory.shared_row, max(sizes, default=1),
+        memory.scratch_row,
     )  # fmt: skip
 
 
@@ -137,9 +132,8 @@ class _Pieces:
             n = n_elements(state.shape)
             to = f"{self._memory.name(following)}__b + (before * B + b0 + r) * {n}L"
             lines += [
-                "for (long r = 0; r < R; r++)",
-                f"    if (OWNS(r)) memcpy({to}, {self._memory.name(state)}__h + r * {n}L, "
-                f"{n} * sizeof(real));",
+                "for (long r = r0; r < r1; r++)",
+                f"    memcpy({to}, {self._memory.name(state)}__h + r * {n}L, {n} * sizeof(real));",
             ]
         if self._placement.shifted:
             lines.insert(0, "const long before = call->backwards ? T : -1;")
@@ -155,13 +149,7 @@ class _Pieces:
             name, n = self._memory.name(var), n_elements(var.shape)
             lines.append(f"real *const {name}__t = {name}__b + (t * B + b0) * {n}L;")
         for var in self._memory.offsets:
-            name, memory = self._memory.name(var), self._memory.scratch(var)
-            if var in self._memory.direct:
-                memory = f"split ? {memory} : {name}__t"
-            if self._memory.two_strides(var):
-                stride, n = self._memory.strides[var], n_elements(var.shape)
-                lines.append(f"const long {name}__l = split ? {stride} : {n};")
-            lines.append(f"real *const {name}__s = {memory};")
+            lines.append(f"real *const {self._memory.name(var)}__s = {self._memory.scratch(var)};")
         return indent(lines, 2)
 
     def following(self) -> str:
@@ -185,8 +173,8 @@ class _Pieces:
         for state in self._placement.graph.states:
             name, n = self._memory.name(state), n_elements(state.shape)
             lines += [
-                "for (long r = 0; r < R; r++)",
-                f"    if (OWNS(r)) memcpy({name}__f + (b0 + r) * {n}L, {name}__h + r * {name}__l, "
+                "for (long r = r0; r < r1; r++)",
+                f"    memcpy({name}__f + (b0 + r) * {n}L, {name}__h + r * {name}__l, "
                 f"{n} * sizeof(real));",
             ]
         return indent(lines, 1)

@@ -61,10 +61,16 @@ def _sharing(schedule: Schedule) -> str:
         return f"it {own}"
     if not split:
         return f"each {own}, without barriers"
-    least, most = min(split), max(split)
-    batches = f"B={least}" if least == most else f"B={least} to {most}"
     return (
-        f"at {batches} they share the columns of every product, with a\n"
-        "    barrier after it: then loading the weights takes longest; at any other B each\n"
+        f"at B={_ranges(split)} they share the columns of every product, with barriers\n"
+        "    around it: there that takes less time; at any other B each\n"
         f"    {own}, without barriers"
     )
+
+
+def _ranges(numbers: list[int]) -> str:
+    """Ascending numbers as text: 1 to 3, 5."""
+    starts = [n for n in numbers if n - 1 not in numbers]
+    ends = [n for n in numbers if n + 1 not in numbers]
+    pairs = zip(starts, ends, strict=True)
+    return ", ".join(str(a) if a == b else f"{a} to {b}" for a, b in pairs)

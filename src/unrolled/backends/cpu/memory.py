@@ -26,8 +26,7 @@ class Memory:
     """Names, scratch memory and addresses of one loop.
 
     ``written`` are the values that are wanted for every step, in the order of their pointers.
-    Those of them that the loop reads too are kept where they are written (``direct``), unless
-    threads share the examples; then each has its own copy.
+    Those of them that the loop reads too are kept where they are written (``direct``).
     """
 
     def __init__(self, layout: Layout, written: tuple[Var, ...], lanes: int) -> None:
@@ -35,12 +34,11 @@ class Memory:
         self.lanes = lanes
         self.names: dict[Var, str] = {}
         self.scratch_row = 0
-        self.shared_row = 0
         self.offsets: dict[Var, int] = {}
         self.strides: dict[Var, int] = {}
         self.direct = {
-            var: m
-            for m, var in enumerate(written)
+            var
+            for var in written
             if var in layout.scratch and var not in layout.homes and layout.kinds[var] != "product"
         }
         self._give_scratch()
@@ -67,28 +65,22 @@ class Memory:
             var = equation.out
             if var not in self.layout.scratch or var in self.layout.homes:
                 continue
-            is_product = self.layout.kinds[var] == "product"
-            unit = max(self.lanes, _ALIGN) if is_product else _ALIGN
-            stride = -(-n_elements(var.shape) // unit) * unit
-            self.strides[var] = stride
-            if is_product:
-                self.offsets[var] = self.shared_row
-                self.shared_row += stride * (3 if var in self.layout.doubled else 2)
-            else:
-                self.offsets[var] = self.scratch_row
-                self.scratch_row += stride * (2 if var in self.layout.doubled else 1)
+            n = n_elements(var.shape)
+            if var in self.direct:
+                self.strides[var] = n
+                continue
+            unit = max(self.lanes, _ALIGN) if self.layout.kinds[var] == "product" else _ALIGN
+            self.strides[var] = -(-n // unit) * unit
+            self.offsets[var] = self.scratch_row
+            self.scratch_row += self.strides[var] * (2 if var in self.layout.doubled else 1)
 
     def scratch(self, var: Var) -> str:
         """The rows of scratch memory of a value at this step."""
         offset, stride = self.offsets[var], self.strides[var]
-        base, turn = "scratch", "parity"
-        if self.layout.kinds[var] == "product":
-            # Another thread may still read a state's product of two steps ago.
-            base, turn = "shared", "step % 3" if var in self.layout.doubled else "parity"
-        elif var not in self.layout.doubled:
-            return f"{base} + R * {offset}" if offset else base
+        if var not in self.layout.doubled:
+            return f"scratch + R * {offset}" if offset else "scratch"
         plus = f"{offset} + " if offset else ""
-        return f"{base} + R * ({plus}{turn} * {stride})"
+        return f"scratch + R * ({plus}parity * {stride})"
 
     def place(self, address: Address) -> tuple[str, str]:
         """A row's address in C without the row (``base``), and the distance of rows."""
@@ -104,13 +96,7 @@ class Memory:
             return f"{name}__t{plus}", f"{name}__l"
         if root in self.layout.placement.arrays:
             return f"{name}__a{plus}", "0"
-        return f"{name}__s{plus}", f"{name}__l" if self.two_strides(root) else str(
-            self.strides[root]
-        )
-
-    def two_strides(self, var: Var) -> bool:
-        """Whether the rows of a value stand closer where it is kept than in scratch memory."""
-        return var in self.direct and self.strides[var] != n_elements(var.shape)
+        return f"{name}__{'t' if root in self.direct else 's'}{plus}", str(self.strides[root])
 
     def row(self, var: Var) -> str:
         """The C address of a value's row ``r``."""

@@ -7,11 +7,15 @@ from dataclasses import dataclass
 MOST_ROWS = 64
 """Examples in a block: their scratch memory is to stay in a core's cache beside the weights."""
 
-SPLIT_WORK = 200_000
-"""Multiplications a step of one example from which threads share a product rather than the rows.
+BARRIER = 8_000
+"""The two barriers around a product take as long as so many weights that pass by a full tile."""
 
-Below, a barrier costs more than the product.
-"""
+WORTH = 0.9
+"""Columns are shared where that takes less than this part of the other's time."""
+
+_TILE = 8
+_LEAST = 0.6
+"""However few rows: the time to load the weights, as a part of that in which a tile uses them."""
 
 
 @dataclass(frozen=True)
@@ -24,16 +28,22 @@ class Shares:
 
 
 def share(n_examples: int, work: int, threads: int) -> Shares:
-    """The cost model.
+    """The cost model; ``work`` is the number of weights in a step's products.
 
-    With a register tile's worth of rows (8) for every thread, rows are split: no barrier, and each
-    packed weight that a thread loads serves many rows.  With fewer rows, a step's time is that of
-    loading the weights, so threads share them by columns, if a product is long enough to pay for
-    a barrier. ``work`` is the number of multiplications of one example's step.
+    A product's time goes with its rows, but for fewer than a tile it is that of loading the
+    weights.  Shared by rows, all weights pass by each thread's rows, and there is no barrier.
+    Shared by columns, each thread's weights pass by all rows.
     """
     per_thread = -(-n_examples // threads)
-    if threads > 1 and per_thread < 8 and work >= SPLIT_WORK and n_examples <= MOST_ROWS:
+    by_rows = work * _passes(per_thread)
+    by_columns = work * _passes(n_examples) / threads + BARRIER
+    if threads > 1 and n_examples <= MOST_ROWS and by_columns < WORTH * by_rows:
         return Shares(True, n_examples, threads)
     blocks = -(-per_thread // MOST_ROWS)
     block = -(-per_thread // blocks)
     return Shares(False, block, min(threads, -(-n_examples // block)))
+
+
+def _passes(n_rows: int) -> float:
+    """How long the weights take to pass by so many rows, in units of a full tile's time."""
+    return max(_LEAST, n_rows / _TILE)

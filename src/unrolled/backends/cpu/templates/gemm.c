@@ -17,6 +17,14 @@
 #else
 #define BYTES 16
 #endif
+/* Compilers would load a panel's vector for each row anew, and loads are what there is too little of. */
+#if defined(__x86_64__)
+#define IN_REGISTER(vector) __asm__("" : "+v"(vector))
+#elif defined(__aarch64__)
+#define IN_REGISTER(vector) __asm__("" : "+w"(vector))
+#else
+#define IN_REGISTER(vector) (void)0
+#endif
 #define INLINE static inline __attribute__((always_inline))
 #define MIN(a, b) ((a) < (b) ? (a) : (b))
 
@@ -93,7 +101,10 @@ INLINE void tile(const int R, const int N, const int add, long k, const real *x,
     for (long i = 0; i < k; i++) {
         vec b[VECS];
 #pragma GCC unroll 3
-        for (int n = 0; n < N; n++) b[n] = *(const vec *)(panel + (i * N + n) * LANES);
+        for (int n = 0; n < N; n++) {
+            b[n] = *(const vec *)(panel + (i * N + n) * LANES);
+            IN_REGISTER(b[n]);
+        }
 #pragma GCC unroll 8
         for (int r = 0; r < R; r++) {
             const real a = x[r * x_row + i * x_column];
@@ -129,21 +140,23 @@ INLINE void row_tile(const int N, long k, const real *x, const real *panel, real
         *(vec *)(out + n * LANES) = (sum[0][n] + sum[1][n]) + (sum[2][n] + sum[3][n]);
 }
 
+/* As many rows as are left after whole tiles. */
+#define REST(R, N)                                                                                \
+    case R:                                                                                       \
+        if (R < ROWS) tile(R, N, 0, k, x + r * x_row, x_row, 1, panel, out + r * out_row, out_row); \
+        break;
 #define PANEL_OF(N)                                                                               \
     static void panel_##N(long rows, long k, const real *x, long x_row, const real *panel,        \
                           real *out, long out_row) {                                              \
         long r = 0;                                                                               \
         for (; r + ROWS <= rows; r += ROWS)                                                       \
             tile(ROWS, N, 0, k, x + r * x_row, x_row, 1, panel, out + r * out_row, out_row);      \
-        if (ROWS > 4 && r + 4 <= rows) {                                                          \
-            tile(4, N, 0, k, x + r * x_row, x_row, 1, panel, out + r * out_row, out_row);         \
-            r += 4;                                                                               \
+        switch (rows - r) {                                                                       \
+        case 1:                                                                                   \
+            row_tile(N, k, x + r * x_row, panel, out + r * out_row);                              \
+            break;                                                                                \
+            REST(2, N) REST(3, N) REST(4, N) REST(5, N) REST(6, N) REST(7, N)                     \
         }                                                                                         \
-        if (r + 2 <= rows) {                                                                      \
-            tile(2, N, 0, k, x + r * x_row, x_row, 1, panel, out + r * out_row, out_row);         \
-            r += 2;                                                                               \
-        }                                                                                         \
-        if (r < rows) row_tile(N, k, x + r * x_row, panel, out + r * out_row);                    \
     }
 PANEL_OF(1)
 PANEL_OF(2)

@@ -9,10 +9,9 @@
  *   __r, __o what a loop over j reads and writes
  *
  * Two ways to share the work.  Rows (split = 0): each thread takes blocks of examples; no barrier.
- * Columns (split = 1), for few examples: all threads hold all examples, each computes its part of every
- * product into shared memory, with a barrier after it; the rest they all compute, and each writes its own
- * examples' results.  Products alternate between two buffers (a state's among three), so that no thread
- * writes what another still reads.
+ * Columns (split = 1), for few examples: all threads hold one block of all examples.  Each computes its
+ * part of the columns of every product, and the rows from r0 to r1 of all else; since a product reads
+ * and writes what is others', there is a barrier before it and after.
  */
 #include "products.h"
 #include "functions.h"
@@ -20,14 +19,14 @@
 
 #define VECTORISED _Pragma("omp simd")
 #define VECTORISED_SUM _Pragma("omp simd reduction(+ : total)")
-#define OWNS(r) (!split || (r) % n_threads == id)
 
 /* A call: what it runs over, how it is shared, and its memory.  There follow the matrices of the step's
  * products, then pointers and lengths of the cell's own, in the order in which run_block unpacks them. */
 typedef struct {
-    long T, B, block, split, threads, backwards, scratch_row, shared_row, widest, n_matrices;
+    long T, B, block, split, threads, backwards, scratch_row, n_matrices;
     const products_t *products;
-    real *workspace;
+    barrier_t *barrier;
+    real *scratch;
     matrix_t matrices[];
 } call_t;
 
@@ -36,15 +35,16 @@ typedef struct {
         const long panels = call->products->count_panels(m);                                      \
         const long first = split ? panels * id / n_threads : 0;                                   \
         const long last = split ? panels * (id + 1) / n_threads : panels;                         \
+        if (split) wait_for_all(call->barrier, n_threads);                                        \
         call->products->product(R, k, m, first, last, x, x_row, w, out, out_row);                 \
-        if (split && n_threads > 1) GOMP_barrier();                                               \
+        if (split) wait_for_all(call->barrier, n_threads);                                        \
     } while (0)
 
 /*{tables}*/
 
-static void run_block(const call_t *const call, long b0, long R, int id, int n_threads, real *scratch,
-                      real *shared, real *unowned) {
+static void run_block(const call_t *const call, long b0, long R, int id, int n_threads, real *scratch) {
     const long T = call->T, B = call->B, split = call->split;
+    const long r0 = split ? R * id / n_threads : 0, r1 = split ? R * (id + 1) / n_threads : R;
     const long *const p = (const long *)(call->matrices + call->n_matrices);
 /*{pointers}*/
 /*{begin}*/
@@ -61,19 +61,18 @@ static void run_block(const call_t *const call, long b0, long R, int id, int n_t
 
 static void run_share(void *job, int id, int n_threads) {
     const call_t *const call = job;
-    const long B = call->B, split = call->split, rows = split ? B : call->block;
-    const long own = rows * (call->scratch_row + (split ? 0 : call->shared_row)) + call->widest;
-    real *const scratch = call->workspace + id * own;
-    real *const unowned = scratch + rows * call->scratch_row;
-    real *const shared = split ? call->workspace + call->threads * own : unowned + call->widest;
-    for (long b0 = split ? 0 : id * rows; b0 < B; b0 += split ? B : n_threads * rows)
-        run_block(call, b0, B - b0 < rows ? B - b0 : rows, id, n_threads, scratch, shared, unowned);
+    const long B = call->B, rows = call->block;
+    if (call->split) run_block(call, 0, B, id, n_threads, call->scratch);
+    else
+        for (long b0 = id * rows; b0 < B; b0 += n_threads * rows)
+            run_block(call, b0, B - b0 < rows ? B - b0 : rows, id, n_threads,
+                      call->scratch + id * rows * call->scratch_row);
 }
 
-/* Pack the matrices and run T > 0 steps of B > 0 examples.  The workspace has for each thread block rows of
- * scratch, block rows of products and one row, or (split) B rows of scratch and one row each, and B rows
- * of products for all. */
+/* Pack the matrices and run T > 0 steps of B > 0 examples.  There is scratch memory for block rows of each
+ * thread, or (split) for B rows. */
 void ur_run(call_t *call) {
     for (long k = 0; k < call->n_matrices; k++) call->products->pack(call->matrices + k, call->threads);
+    *call->barrier = (barrier_t){0};
     in_parallel(call->threads, run_share, call);
 }
