@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from unrolled.backends.cpu import loop
-from unrolled.backends.cpu.sharing import Shares
+from unrolled.backends.cpu.sharing import Shares, Work
 from unrolled.backends.protocol import Kernel
 
 
@@ -56,21 +56,21 @@ def results(kernel: Kernel, call: Call) -> dict[str, Tensor]:
     return named
 
 
-Share = Callable[[int, int, int], Shares]
+Share = Callable[[int, int, Work, int], Shares]
 
 
-def rows(n_examples: int, work: int, threads: int) -> Shares:
+def rows(n_steps: int, n_examples: int, work: Work, threads: int) -> Shares:
     """Blocks of examples, an even part for each thread."""
     block = -(-n_examples // threads)
     return Shares(False, block, min(threads, -(-n_examples // block)))
 
 
-def blocks_of_three(n_examples: int, work: int, threads: int) -> Shares:
+def blocks_of_three(n_steps: int, n_examples: int, work: Work, threads: int) -> Shares:
     """Many small blocks, more than there are threads."""
     return Shares(False, min(3, n_examples), min(threads, -(-n_examples // 3)))
 
 
-def columns(n_examples: int, work: int, threads: int) -> Shares:
+def columns(n_steps: int, n_examples: int, work: Work, threads: int) -> Shares:
     """Products shared by columns."""
     return Shares(True, n_examples, threads)
 

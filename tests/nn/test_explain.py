@@ -174,8 +174,8 @@ def test_how_the_cpu_backend_runs_a_plan(threads: Any) -> None:
 def test_who_shares_what_is_what_the_cost_model_says(threads: Any, number: int) -> None:
     threads(number)
     text = un.LSTM(16, 512, backend="cpu").explain()
-    work = 4 * 512 * 512
-    split = [b for b in range(1, 200) if sharing.share(b, work, number).split]
+    work = sharing.Work(4 * 512 * 512, 20 * 512)
+    split = [b for b in range(1, 200) if sharing.share(1000, b, work, number).split]
     assert split == list(range(1, max(split) + 1))
     assert text.endswith(
         f"  {number} threads: at B=1 to {max(split)} they share the columns of every product, with "
@@ -191,8 +191,8 @@ def test_all_products_of_a_step_count(threads: Any, monkeypatch: pytest.MonkeyPa
     work = 4 * 16 * 4 + 4 * 16
     asked: list[int] = []
 
-    def share(n_examples: int, work: int, threads: int) -> sharing.Shares:
-        asked.append(work)
+    def share(n_steps: int, n_examples: int, work: sharing.Work, threads: int) -> sharing.Shares:
+        asked.append(work.weights)
         return sharing.Shares(n_examples in (1, 2, 3, 5), 1, threads)
 
     monkeypatch.setattr(sys.modules["unrolled.backends.cpu.explain"], "share", share)

@@ -6,11 +6,14 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from unrolled.backends.cpu.place import place
-from unrolled.backends.cpu.sharing import MOST_ROWS, share
+from unrolled.backends.cpu.sharing import MOST_ROWS, share, work_of
 from unrolled.backends.cpu.threads import n_threads
-from unrolled.ir import Equation, n_elements
+from unrolled.ir import Equation
 from unrolled.lower import Plan
 from unrolled.passes.stages import Schedule
+
+LONG = 1000
+"""Steps of a sequence beside which the start of threads takes no time."""
 
 RULE = """\
     by the loops' own packed microkernels, whatever the sizes; python -m benchmarks.products times
@@ -51,11 +54,11 @@ def _products_around(schedule: Schedule) -> Iterator[tuple[str, Equation]]:
 
 
 def _sharing(schedule: Schedule) -> str:
-    """The cost model's choices for any number of examples, found by asking it for each."""
+    """The cost model's choices for a long sequence of any number of examples, by asking it."""
     loop = place(schedule, ()).loop
-    work = sum(n_elements(e.inputs[0].shape) for e in loop if e.op == "matmul")
+    work = work_of(loop)
     threads = n_threads()
-    split = [b for b in range(1, MOST_ROWS + 1) if share(b, work, threads).split]
+    split = [b for b in range(1, MOST_ROWS + 1) if share(LONG, b, work, threads).split]
     own = f"takes examples of its own through all of time, at most {MOST_ROWS} at once"
     if threads == 1:
         return f"it {own}"

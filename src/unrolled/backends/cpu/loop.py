@@ -21,7 +21,7 @@ from unrolled.backends.cpu.products import (
     aligned,
     products,
 )
-from unrolled.backends.cpu.sharing import share
+from unrolled.backends.cpu.sharing import share, work_of
 from unrolled.backends.cpu.threads import n_threads
 from unrolled.backends.protocol import Values
 from unrolled.ir import Equation, Var, concrete
@@ -47,7 +47,7 @@ class Loop:
         self._backwards = backwards
         self._dtype = dtype
         sizes = [tuple(map(int, e.inputs[0].shape)) for e in self.source.matrices]
-        self._work = sum(m * k for m, k in sizes)
+        self._work = work_of(placement.loop)
         # A matrix that several products read is packed once.
         packed_sizes = {
             e.inputs[0]: -(-self.products.packed_size(m, k) // ALIGNMENT) * ALIGNMENT
@@ -144,7 +144,7 @@ class Loop:
         threads: int,
     ) -> None:
         source = self.source
-        shares = share(n_examples, self._work, threads)
+        shares = share(n_steps, n_examples, self._work, threads)
         rows = n_examples if shares.split else shares.threads * shares.block
         scratch = BARRIER + self._packed + rows * source.scratch_row
         workspace = POOL.empty((scratch + ALIGNMENT,), self._dtype)

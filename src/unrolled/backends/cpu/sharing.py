@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import lru_cache
+
+from unrolled.ir import Equation, n_elements
+from unrolled.ops import TABLE
 
 MOST_ROWS = 64
 """Examples in a block: their scratch memory is to stay in a core's cache beside the weights."""
 
 BARRIER = 8_000
-"""The two barriers around a product take as long as so many weights that pass by a full tile."""
+START = 100_000
+"""The two barriers around a product, and having threads start, in the unit of ``Work``."""
 
 WORTH = 0.9
 """Columns are shared where that takes less than this part of the other's time."""
@@ -16,6 +22,26 @@ WORTH = 0.9
 _TILE = 8
 _LEAST = 0.6
 """However few rows: the time to load the weights, as a part of that in which a tile uses them."""
+
+
+@dataclass(frozen=True)
+class Work:
+    """Of a step: ``weights`` of its products, and ``elements`` computed for each example.
+
+    The unit is the time in which a weight passes by a full tile of rows, or an element is computed.
+    """
+
+    weights: int
+    elements: int
+
+
+def work_of(loop: Iterable[Equation]) -> Work:
+    """The work of a step with these equations."""
+    equations = tuple(loop)
+    return Work(
+        sum(n_elements(e.inputs[0].shape) for e in equations if e.op == "matmul"),
+        sum(n_elements(e.out.shape) for e in equations if TABLE[e.op].elementwise),
+    )
 
 
 @dataclass(frozen=True)
@@ -27,18 +53,23 @@ class Shares:
     threads: int
 
 
-def share(n_examples: int, work: int, threads: int) -> Shares:
-    """The cost model; ``work`` is the number of weights in a step's products.
+@lru_cache(maxsize=1024)
+def share(n_steps: int, n_examples: int, work: Work, threads: int) -> Shares:
+    """The cost model.
 
     A product's time goes with its rows, but for fewer than a tile it is that of loading the
     weights.  Shared by rows, all weights pass by each thread's rows, and there is no barrier.
     Shared by columns, each thread's weights pass by all rows.
     """
     per_thread = -(-n_examples // threads)
-    by_rows = work * _passes(per_thread)
-    by_columns = work * _passes(n_examples) / threads + BARRIER
-    if threads > 1 and n_examples <= MOST_ROWS and by_columns < WORTH * by_rows:
+    alone = work.weights * _passes(n_examples) + n_examples * work.elements
+    by_rows = work.weights * _passes(per_thread) + per_thread * work.elements
+    by_columns = work.weights * _passes(n_examples) / threads + per_thread * work.elements + BARRIER
+    start = START / n_steps
+    if n_examples <= MOST_ROWS and by_columns + start < WORTH * min(alone, by_rows + start):
         return Shares(True, n_examples, threads)
+    if alone <= by_rows + start:
+        threads, per_thread = 1, n_examples
     blocks = -(-per_thread // MOST_ROWS)
     block = -(-per_thread // blocks)
     return Shares(False, block, min(threads, -(-n_examples // block)))

@@ -37,6 +37,7 @@ enum {
     STEP_BLOCK = BYTES == 64 ? 192 : 256,
     M_BLOCK = 256,
     N_BLOCK = 12 * PANEL,
+    WORTH = 4000000, /* multiplications from which threads are started: some 30 us of one */
 };
 typedef real vec __attribute__((vector_size(BYTES), aligned(sizeof(real))));
 
@@ -224,7 +225,7 @@ static void pack_share(void *job, int id, int n_threads) {
 }
 
 static void pack(const matrix_t *matrix, long threads) {
-    in_parallel(matrix->k * matrix->m > 65536 ? threads : 1, pack_share, (void *)matrix);
+    in_parallel(matrix->k * matrix->m > WORTH / 16 ? threads : 1, pack_share, (void *)matrix);
 }
 
 const products_t ur_products = {pack, count_panels, ur_product};
@@ -254,7 +255,7 @@ void ur_product_all(long rows, const real *x, long x_row, long k, long m, const 
     const long per_thread = (rows + threads - 1) / threads;
     const long block = MIN((long)ROW_BLOCK, (per_thread + ROWS - 1) / ROWS * ROWS);
     product_all_t product = {rows, x, x_row, &matrix, out, out_row, block, 0};
-    in_parallel(rows * k * m > 32768 ? threads : 1, product_share, &product);
+    in_parallel(rows * k * m > WORTH ? threads : 1, product_share, &product);
 }
 
 /* Pack width columns from j of rows of b, k of them, as a panel. */
@@ -345,6 +346,6 @@ static void outer_share(void *job, int id, int n_threads) {
 void ur_total_outer(long steps, long m, long n, const real *a, long a_row, const real *b, long b_row,
                     real *out, long out_row, real *workspace, long threads) {
     outer_t outer = {steps, m, n, a, a_row, b, b_row, out, out_row, workspace};
-    in_parallel(steps * m * n > 32768 ? threads : 1, outer_share, &outer);
+    in_parallel(steps * m * n > WORTH ? threads : 1, outer_share, &outer);
 }
 long ur_total_outer_workspace(long threads) { return threads * STEP_BLOCK * (M_BLOCK + N_BLOCK + PANEL); }
