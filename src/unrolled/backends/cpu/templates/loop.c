@@ -6,7 +6,7 @@
  *   __b a sequence [T, B, n], __t its rows at this step    __a the same for the whole call
  *   __i, __h, __f a state: initial, now, final             __w a packed matrix
  *   __s a row of scratch memory an example                 __l the distance of rows
- *   __r, __o what a loop over j reads and writes
+ *   __r, __o what a loop over j reads and writes           __x which number goes where
  *
  * Two ways to share the work.  Rows (split = 0): each thread takes blocks of examples; no barrier.
  * Columns (split = 1), for few examples: all threads hold one block of all examples.  Each computes its
