@@ -50,6 +50,11 @@ class Line:
         return "reached" if self.mean >= self.target else "missed"
 
     @property
+    def at_limit(self) -> float:
+        """What the mean would be if each of our times were the shortest that the machine allows."""
+        return geometric_mean(row.ratio.median / row.of_limit for row in self.rows)
+
+    @property
     def worst(self) -> Row:
         """The point with the smallest ratio."""
         return min(self.rows, key=lambda row: row.ratio.median)
