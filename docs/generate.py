@@ -3,9 +3,9 @@
     python docs/generate.py           writes them
     python docs/generate.py --check   changes nothing, and exits 1 where a page is stale
 
-Generated are ``docs/cells.md`` as a whole, the table between ``<!-- cells -->`` and
-``<!-- end of cells -->`` in README.md, and every ``text`` block after ``<!-- output -->``: what the
-Python block before it prints.
+Generated are ``docs/cells.md`` as a whole, README.md's tables of cells and of speed, each between
+``<!-- name -->`` and ``<!-- end of name -->``, and every ``text`` block after ``<!-- output -->``:
+what the Python block before it prints.
 """
 
 from __future__ import annotations
@@ -23,15 +23,16 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).parent.parent
-sys.path[:0] = [str(ROOT / "docs"), str(ROOT / "tests")]
+sys.path[:0] = [str(ROOT / "docs"), str(ROOT / "tests"), str(ROOT)]
 
-from tables import paper, summary, table  # noqa: E402
+from tables import paper, speed, summary, table  # noqa: E402
 
 from markdown_blocks import blocks_of  # noqa: E402  # pyright: ignore[reportMissingImports]
 from unrolled.cells import CELLS  # noqa: E402
 
 CELLS_PAGE = ROOT / "docs" / "cells.md"
 README = ROOT / "README.md"
+RESULTS = ROOT / "benchmarks" / "results" / "full.json"
 
 
 def cells_page() -> str:
@@ -55,14 +56,15 @@ def cells_page() -> str:
     return "\n\n".join(parts) + "\n"
 
 
-def with_table(page: str) -> str:
-    """README.md with its table of cells written anew."""
-    pattern = re.compile(r"(<!-- cells -->\n).*?(<!-- end of cells -->)", re.DOTALL)
-    rows = ["| cell | what it is |", "| --- | --- |"]
-    rows += [f"| `{cell.name}` | {summary(cell)} |" for cell in CELLS.values()]
-    written, n = pattern.subn(lambda m: m[1] + "\n".join(rows) + "\n" + m[2], page)
-    assert n == 1, "README.md has lost the place of its table of cells"
-    return written
+def with_tables(page: str) -> str:
+    """README.md with its tables written anew."""
+    cells = ["| cell | what it is |", "| --- | --- |"]
+    cells += [f"| `{cell.name}` | {summary(cell)} |" for cell in CELLS.values()]
+    for name, rows in (("cells", "\n".join(cells)), ("speed", speed(RESULTS).strip())):
+        pattern = re.compile(rf"(<!-- {name} -->\n).*?(<!-- end of {name} -->)", re.DOTALL)
+        page, n = pattern.subn(lambda m, rows=rows: f"{m[1]}{rows}\n{m[2]}", page)
+        assert n == 1, f"README.md has lost the place of its table of {name}"
+    return page
 
 
 def with_output(name: str, page: str) -> str:
@@ -93,7 +95,7 @@ def generated() -> dict[Path, str]:
         if path == CELLS_PAGE or path.name.startswith("_"):
             continue
         page = path.read_text(encoding="utf-8")
-        page = with_table(page) if path == README else page
+        page = with_tables(page) if path == README else page
         # Twice, for an output's length moves the lines that a later one may print.
         for _ in range(2):
             with tempfile.TemporaryDirectory() as empty:

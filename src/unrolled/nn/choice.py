@@ -1,7 +1,7 @@
 """``backend="auto"`` of the drop-ins: our kernels where they are the faster, torch's elsewhere.
 
-A call of ours costs some 50 µs more than one of torch's, for packing the weights and calling C from
-Python, and gains it back within a few steps.  Torch's transforms (``vmap``, forward-mode
+A call of ours costs some 35 µs more than one of torch's, for checking its arguments and packing the
+weights, and gains it back within a few steps.  Torch's transforms (``vmap``, forward-mode
 derivatives, ``torch.compile``, tracing) have to see torch's own functions.
 """
 
