@@ -144,7 +144,9 @@ def _from_its_start(tensor: Tensor) -> Tensor:
         return tensor.clone()
     start = tensor.storage_offset() * tensor.element_size()
     storage = tensor.untyped_storage()[start : start + tensor.nbytes]
-    return torch.empty(0, dtype=tensor.dtype).set_(storage, 0, tensor.shape, tensor.stride())
+    return torch.empty(0, dtype=tensor.dtype, device=tensor.device).set_(
+        storage, 0, tensor.shape, tensor.stride()
+    )
 
 
 # --- what the results look like

@@ -65,7 +65,14 @@ def test_at_most_a_quarter_more_is_held_than_was_in_use_at_once(pool: Pool) -> N
         free = sum(b.size for b in pool.free)
         assert pool.in_use + free <= 1.25 * pool.most_in_use
         del kept
-    assert pool.most_in_use == 2 * 20 * SIZE * 4
+    assert 0.9 * 2 * 20 * SIZE * 4 < pool.most_in_use <= 2 * 20 * SIZE * 4
+
+
+def test_what_one_long_sequence_needed_is_let_go_in_time(pool: Pool) -> None:
+    pool.empty((100, SIZE), torch.float32)
+    for _ in range(2000):
+        pool.empty((1, SIZE), torch.float32)
+    assert pool.in_use + sum(b.size for b in pool.free) < 5 * SIZE * 4
 
 
 def test_a_block_is_at_most_a_quarter_larger_than_what_it_serves(pool: Pool) -> None:

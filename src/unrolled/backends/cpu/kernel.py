@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 import torch
 from torch import Tensor
@@ -43,7 +43,7 @@ class CpuKernel:
         graph = self.plan.forward.graph
         given = {graph.inputs[0].name: x, **parameters}
         values, final = self._loop(x.dtype, False).run(given, states, x)
-        outputs = {o.name: _spread(values, o.var, x) for o in graph.outputs}
+        outputs = {o.name: _own(values, o.var, x, graph.sources) for o in graph.outputs}
         return Run(outputs, final, {n: values[n] for n in self._wanted} if keep else {})
 
     def backward(
@@ -58,12 +58,17 @@ class CpuKernel:
         values, final = self._loop(like.dtype, True).run({**residuals, **d_named}, d_states, like)
         over_time = {v.name for v in forward.inputs}
         outputs = {
-            o.name: _spread(values, o.var, like) if o.name in over_time else values[o.var.name]
+            o.name: _own(values, o.var, like, ()) if o.name in over_time else values[o.var.name]
             for o in graph.outputs
         }
         return Gradients(outputs, final)
 
 
-def _spread(values: Values, var: Var, like: Tensor) -> Tensor:
+def _own(values: Values, var: Var, like: Tensor, given: Collection[Var]) -> Tensor:
+    """A value over all steps in memory of its own, which its user may write to."""
     value = values[var.name]
-    return value if var.per_step else value.expand(*like.shape[:2], *value.shape)
+    if not var.per_step:
+        return value.expand(*like.shape[:2], *value.shape).clone(
+            memory_format=torch.contiguous_format
+        )
+    return value.clone() if var in given else value

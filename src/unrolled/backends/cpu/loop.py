@@ -62,7 +62,9 @@ class Loop:
             e.out.name for e in placement.before if e.out.per_step and e.out.name not in later
         ]
         self._constants = {
-            c.var.name: torch.tensor(c.data, dtype=dtype).reshape(concrete(c.var.shape))
+            c.var.name: torch.tensor(c.data, dtype=dtype, device="cpu").reshape(
+                concrete(c.var.shape)
+            )
             for c in placement.graph.constants
         }
         self._before = [(e.out.name, self._around(e)) for e in placement.before]
@@ -78,17 +80,24 @@ class Loop:
         self, given: Mapping[str, Tensor], states: Sequence[Tensor], like: Tensor
     ) -> tuple[Values, tuple[Tensor, ...]]:
         """All values over [T, B] that outlive the loop, and the last states."""
-        values: Values = {**given, **self._constants}
+        # C sees memory alone, and not that its numbers may stand for their negatives.
+        values: Values = {name: value.resolve_neg() for name, value in given.items()}
+        values.update(self._constants)
+        states = [state.resolve_neg() for state in states]
         for name, compute in self._before:
             values[name] = compute(values)
         n_steps, n_examples, *_ = like.shape
         out, sequences = self._sequences(n_steps, n_examples)
         final = tuple(
-            torch.empty(n_examples, *shape, dtype=self._dtype) for shape in self._final_shapes
+            torch.empty(n_examples, *shape, dtype=self._dtype, device="cpu")
+            for shape in self._final_shapes
         )
         threads = n_threads()
         totals = self.source.totals
-        sums = [torch.zeros(threads, *concrete(e.out.shape), dtype=self._dtype) for e in totals]
+        sums = [
+            torch.zeros(threads, *concrete(e.out.shape), dtype=self._dtype, device="cpu")
+            for e in totals
+        ]
         if n_steps and n_examples:
             self._call(values, states, out, final, sums, n_steps, n_examples, threads)
         else:
@@ -199,7 +208,7 @@ class Loop:
         args: list[Var | float | Tensor] = list(equation.args)
         if equation.op == "where" and not isinstance(args[1], Var):
             # torch takes two numbers for a choice of integers.
-            args[1] = torch.tensor(args[1], dtype=self._dtype)
+            args[1] = torch.tensor(args[1], dtype=self._dtype, device="cpu")
         return lambda values: row.run(
             equation, *(values[a.name] if isinstance(a, Var) else a for a in args)
         )
@@ -215,7 +224,7 @@ def _part(memory: Tensor, start: int, length: int) -> Tensor:
 
     Autograd forbids writing to an output that is a view; a user may write to any other.
     """
-    part = torch.empty(0, dtype=memory.dtype)
+    part = torch.empty(0, dtype=memory.dtype, device="cpu")
     offset = memory.storage_offset() + start * memory.stride(0)
     shape = (length, *memory.shape[1:])
     return part.set_(memory.untyped_storage(), offset, shape, memory.stride())

@@ -4,8 +4,9 @@ The system hands out fresh memory page by page, each cleared at its first touch:
 buffers that takes about as long as computing what is written there.  So a buffer of ``LEAST`` bytes
 or more comes from blocks of our own.  A block returns when the last tensor on it is gone, and the
 smallest free one that fits, at most a quarter larger than needed, is the next to be used.  All
-blocks together are at most a quarter more than were in use at once so far; the longest unused are
-let go.  So between two steps of training this holds what a step needs.
+blocks together are at most a quarter more than were in use at once, a maximum that is forgotten
+little by little; the longest unused are let go.  So between two steps of training this holds what a
+step needs, and some steps after a long sequence no longer what that needed.
 """
 
 from __future__ import annotations
@@ -19,12 +20,16 @@ from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from threading import Lock
+from typing import Any
 
 import torch
 from torch import Tensor
 
 LEAST = 1 << 16
 """Bytes; below, the C library keeps memory itself."""
+
+FORGOTTEN = 256
+"""The part of the maximum that each buffer lets be forgotten."""
 
 _HUGE = 2 << 20
 """The size of a huge page in bytes: one fault and one entry of the TLB instead of 512."""
@@ -52,21 +57,28 @@ class Pool:
     free: list[_Block] = field(default_factory=list[_Block])
     in_use: int = 0
     most_in_use: int = 0
-    _returned: deque[_Block] = field(default_factory=deque[_Block])
+    _lent: dict[int, tuple[weakref.ref[Any], _Block]] = field(
+        default_factory=dict[int, tuple[weakref.ref[Any], _Block]]
+    )
+    _returned: deque[weakref.ref[Any]] = field(default_factory=deque[weakref.ref[Any]])
     _lock: Lock = field(default_factory=Lock)
 
     def empty(self, shape: Sequence[int], dtype: torch.dtype) -> Tensor:
         """An uninitialised tensor; its memory is pooled where it is large."""
         size = math.prod(shape) * dtype.itemsize
         if size < LEAST:
-            return torch.empty(shape, dtype=dtype)
+            return torch.empty(shape, dtype=dtype, device="cpu")
         block = self._take(size)
         buffer = (ctypes.c_char * size).from_address(block.address)
-        # Buffers may go at any time, in any thread, even while the lock is held: an append is safe.
-        weakref.finalize(buffer, self._returned.append, block).atexit = False
+        # Buffers may go at any time, in any thread, even while the lock is held: an append is safe,
+        # and being no Python code it loses no KeyboardInterrupt.
+        reference = weakref.ref(buffer, self._returned.append)
+        self._lent[id(reference)] = reference, block
         storage = torch.frombuffer(buffer, dtype=dtype).untyped_storage()
         # A tensor of its own: autograd forbids writing to an output that is a view.
-        return torch.empty(0, dtype=dtype).set_(storage, 0, tuple(shape), _strides(shape))
+        return torch.empty(0, dtype=dtype, device="cpu").set_(
+            storage, 0, tuple(shape), _strides(shape)
+        )
 
     def renew_lock(self) -> None:
         """Have a lock that nobody holds."""
@@ -83,13 +95,13 @@ class Pool:
             else:
                 block = _Block(-(-size // mmap.PAGESIZE) * mmap.PAGESIZE)
             self.in_use += block.size
-            self.most_in_use = max(self.most_in_use, self.in_use)
+            self.most_in_use = max(self.most_in_use - self.most_in_use // FORGOTTEN, self.in_use)
             self._shrink()
             return block
 
     def _collect(self) -> None:
         while self._returned:
-            block = self._returned.popleft()
+            _, block = self._lent.pop(id(self._returned.popleft()))
             self.in_use -= block.size
             self.free.append(block)
 

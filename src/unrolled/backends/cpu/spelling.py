@@ -6,6 +6,7 @@ Functions in capitals are in ``templates/functions.h``, in the loop's precision.
 
 from __future__ import annotations
 
+from unrolled.backends.cpu.text import number
 from unrolled.ir import Equation
 
 SPELLING = {
@@ -57,5 +58,5 @@ def spell(equation: Equation, operands: list[str]) -> str:
     if equation.op == "pow":
         exponent = float(equation["exponent"])
         template = _POWERS.get(exponent, template)
-        return template.format(*operands, exponent=f"(real){exponent!r}")
+        return template.format(*operands, exponent=number(exponent))
     return template.format(*operands)

@@ -10,23 +10,17 @@ import os
 
 import torch
 
-_started = False
 _lost = False
 
 
 def n_threads() -> int:
     """``torch.get_num_threads()``, or 1 where the threads of this process are its parent's."""
-    global _started
-    if _lost:
-        return 1
-    number = torch.get_num_threads()
-    _started = _started or number > 1
-    return number
+    return 1 if _lost else torch.get_num_threads()
 
 
 def _forked() -> None:
     global _lost
-    _lost = _started
+    _lost = torch.get_num_threads() > 1
 
 
 if hasattr(os, "register_at_fork"):

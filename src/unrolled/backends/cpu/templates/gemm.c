@@ -87,7 +87,8 @@ INLINE long count_panels(long m) { return (m + PANEL - 1) / PANEL; }
 INLINE long start_of(long p, long m) {
     const long all = (m + LANES - 1) / LANES;
     const int shared = all > VECS && all % VECS == 1 && p == count_panels(m) - 1;
-    return p >= count_panels(m) ? all * LANES : shared ? (all - (VECS + 1) / 2) * LANES : p * PANEL;
+    enum { LAST = VECS + 1 - (VECS + 1) / 2 }; /* what vectors() leaves for the last panel */
+    return p >= count_panels(m) ? all * LANES : shared ? (all - LAST) * LANES : p * PANEL;
 }
 
 /* out[R, N vectors] (+)= x[R, k] panel[k, N vectors], where x[r, i] is at x[r * x_row + i * x_column]. */

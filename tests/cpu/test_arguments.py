@@ -1,0 +1,73 @@
+"""Tensors that are unusual in ways that C, which sees memory alone, would not notice."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor, tanh
+
+from unrolled import cell, naive, param, recurrence
+
+
+@cell
+def plain(x: Tensor, h: Tensor, *, W=param("H", "D"), U=param("H", "H")):
+    return tanh(W @ x + U @ h)
+
+
+@cell
+def passes_x_on(x: Tensor, h: Tensor, *, U=param("H", "H")):
+    return x, (tanh(U @ h),)
+
+
+@cell
+def gives_its_parameter(x: Tensor, h: Tensor, *, U=param("H", "H"), p=param("3")):
+    return p, (tanh(U @ h),)
+
+
+@cell
+def to_the_infinite_power(x: Tensor, h: Tensor, *, U=param("H", "H")):
+    return x.abs() ** float("inf") + tanh(U @ h)
+
+
+def test_a_default_device_is_not_the_kernels() -> None:
+    x, h = torch.randn(3, 2, 4), torch.zeros(2, 5)
+    params = {"W": torch.randn(5, 4, requires_grad=True), "U": torch.randn(5, 5)}
+    try:
+        torch.set_default_device("meta")
+        y, _ = recurrence(plain, x, (h,), params, "cpu")
+        (d_W,) = torch.autograd.grad(y, params["W"], torch.ones_like(y))
+    finally:
+        torch.set_default_device(None)
+    assert y.device.type == d_W.device.type == "cpu"
+    assert torch.allclose(y, naive.recurrence(plain, x, (h,), params)[0], atol=1e-6)
+
+
+def test_negative_views_keep_their_sign() -> None:
+    source = torch.Generator().manual_seed(0)
+    x = torch.randn(3, 2, 1, dtype=torch.complex64, generator=source).conj().imag
+    U = torch.randn(5, 5, dtype=torch.complex64, generator=source).conj().imag
+    params = {"W": torch.ones(5, 1), "U": U}
+    h = torch.randn(2, 5, dtype=torch.complex64, generator=source).conj().imag
+    assert all(t.is_neg() for t in (x, U, h))
+    y, _ = recurrence(plain, x, (h,), params, "cpu")
+    assert torch.allclose(y, naive.recurrence(plain, x, (h,), params)[0], atol=1e-6)
+
+
+def test_an_output_is_never_the_callers_own_memory() -> None:
+    x, h, U = torch.randn(1, 1, 3), torch.zeros(1, 4), torch.randn(4, 4)
+    y, _ = recurrence(passes_x_on, x, (h,), {"U": U}, "cpu")
+    before = x.clone()
+    y.add_(1)
+    assert torch.equal(x, before)
+    p = torch.randn(3)
+    y, _ = recurrence(gives_its_parameter, x, (h,), {"U": U, "p": p}, "cpu")
+    before = p.clone()
+    y.add_(1)
+    assert torch.equal(p, before)
+
+
+@pytest.mark.parametrize("value", [0.5, 1.0, 2.0])
+def test_an_infinite_power(value: float) -> None:
+    x, h, U = torch.full((1, 1, 4), value), torch.zeros(1, 4), torch.zeros(4, 4)
+    y, _ = recurrence(to_the_infinite_power, x, (h,), {"U": U}, "cpu")
+    assert torch.equal(y, x ** float("inf"))
