@@ -93,5 +93,5 @@ def test_drawn_cells_equal_the_plain_loop(monkeypatch: pytest.MonkeyPatch) -> No
 
     check()
     assert checked >= EXAMPLES
-    # The others compare what single precision can't tell apart, or say double().
-    assert in_single >= 0.4 * checked
+    # The others compare what single precision can't tell apart, or say double(): about half.
+    assert in_single >= 0.25 * checked
