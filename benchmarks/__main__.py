@@ -109,11 +109,11 @@ def main(words: Sequence[str] | None = None) -> int:
     """The exit status: 1 where a peer was refused because its outputs differ from ours."""
     arguments = _arguments(words)
     machine.pin(arguments.threads)
-    path = arguments.out or DIRECTORY / ("quick.json" if arguments.quick else "full.json")
-    results = earlier(path, machine.machine())
     todo = cases(arguments.quick, arguments.peer, arguments.cell, arguments.mode, arguments.points)
     if not todo:
         raise ValueError("the filters leave nothing to measure: no peer has such points")
+    path = arguments.out or DIRECTORY / ("quick.json" if arguments.quick else "full.json")
+    results = earlier(path, machine.machine())
     if arguments.resume:
         todo = remaining(todo, results)
     # Before the first minute is spent.

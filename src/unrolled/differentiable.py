@@ -12,6 +12,7 @@ from typing import Any, Protocol, cast
 
 import torch
 from torch import Tensor
+from torch.autograd import forward_ad
 
 from unrolled.backends.protocol import Gradients, Run
 from unrolled.backends.reference import ReferenceKernel
@@ -46,6 +47,15 @@ def wanted(
     if not wrt and any(s.requires_grad for s in states):
         return tuple(s.name for s in declared_states)
     return wrt
+
+
+def torch_transforms() -> bool:
+    """Whether torch differentiates or batches each operation itself: forward AD, torch.func."""
+    # What is public asks one tensor at a time, which takes longer.
+    return (
+        forward_ad._current_level >= 0  # pyright: ignore[reportPrivateUsage]
+        or torch._C._are_functorch_transforms_active()  # pyright: ignore
+    )
 
 
 class Recurrence(torch.autograd.Function):

@@ -19,7 +19,7 @@ from unrolled import arguments, operators
 from unrolled.backends.checkpointed import Checkpointed
 from unrolled.cell import CELLS_BY_ID, Cell, as_cell
 from unrolled.compiled import Compiled, compile_plan
-from unrolled.differentiable import Recurrence, wanted
+from unrolled.differentiable import Recurrence, torch_transforms, wanted
 from unrolled.ir import Graph
 from unrolled.lower import lower
 
@@ -40,12 +40,18 @@ def recurrence(
     ``checkpoint`` trades one more forward run for memory: only the states before every so many
     steps are kept for the backward pass (``"sqrt"``: √T), the rest is computed again.
 
+    Within ``torch.func``'s transforms and forward-mode AD, for which kernels have no rules, the
+    reference backend serves in the place of any other: torch transforms each of its operations.
+
     Raises ``TypeError`` or ``ValueError`` where an argument is missing, has the wrong shape, dtype
     or device, and :class:`CellError` where the cell can't be compiled.
     """
     cell = as_cell(cell)
-    if isinstance(state, Tensor):
-        raise TypeError("state must be a tuple with one tensor [B, size] per state: (h,), not h")
+    if not isinstance(state, (tuple, list)):
+        raise TypeError(
+            "state must be a tuple with one tensor [B, size] per state, (h,) and not h; "
+            f"got {type(state).__name__}"
+        )
     states = tuple(state)
     if operators.torch_looks_on():
         if checkpoint is not None:
@@ -58,12 +64,14 @@ def recurrence(
     names = tuple(cell.parameters)
     parameters = tuple(params[n] for n in names)
     wrt = wanted(cell.input, cell.states, names, x, states, parameters)
+    every = None if checkpoint is None else _segment(checkpoint, x.shape[0])
+    if torch_transforms():
+        wrt, backend = (), "reference"
     compiled = compile_step(cell, sizes, x.dtype, ("y",), wrt, backend, x.device.type)
     if not wrt:
         run = compiled.kernel.forward(x, states, dict(params), keep=False)
         return run.outputs["y"], run.states
-    if checkpoint is not None:
-        every = _segment(checkpoint, x.shape[0])
+    if every is not None:
         compiled = replace(compiled, kernel=Checkpointed(compiled.kernel, compiled.plan, every))
     y, *final = cast(
         tuple[Tensor, ...], Recurrence.apply(compiled, len(states), names, x, *states, *parameters)

@@ -177,7 +177,7 @@ ARGUMENTS: dict[str, tuple[tuple[Any, ...], type[Exception], str]] = {
     "a lone state": (
         (gru, X, H, GRU),
         TypeError,
-        "state must be a tuple with one tensor [B, size] per state: (h,), not h",
+        "state must be a tuple with one tensor [B, size] per state, (h,) and not h; got Tensor",
     ),
     "a state that is no tensor": (
         (gru, X, (None,), GRU),

@@ -23,7 +23,10 @@ from oracle.random_cells import DrawnCell, drawn_cells
 from oracle.rounding import ROUNDINGS
 from oracle.running_error import Bounds
 
-EXAMPLES = 200
+EXAMPLES = 300
+IN_SINGLE = 80
+"""So many are checked in float32 too, at least; the others compare what single precision can't tell
+apart, or say double()."""
 STEPS = (1, 2, 4, 7)
 BATCHES = (1, 2, 3, 5, 13)
 UNDERFLOW = torch.finfo(torch.float32).tiny
@@ -93,5 +96,4 @@ def test_drawn_cells_equal_the_plain_loop(monkeypatch: pytest.MonkeyPatch) -> No
 
     check()
     assert checked >= EXAMPLES
-    # The others compare what single precision can't tell apart, or say double(): about half.
-    assert in_single >= 0.25 * checked
+    assert in_single >= IN_SINGLE

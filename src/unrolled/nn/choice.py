@@ -11,9 +11,9 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.autograd import forward_ad
 
 from unrolled.backends.cpu.build import compiler
+from unrolled.differentiable import torch_transforms
 
 LEAST_STEPS = 8
 """From how many time steps on a call of ours is the faster, whatever the sizes."""
@@ -40,10 +40,9 @@ def runs_ours(input: Any, weight: Tensor, batch_first: bool) -> bool:
 
 
 def _transformed() -> bool:
-    """Whether torch is looking on; it has no public words for the last two."""
+    """Whether torch is looking on."""
     return (
         torch.compiler.is_compiling()
         or torch.jit.is_tracing()  # pyright: ignore[reportPrivateImportUsage]
-        or torch._C._are_functorch_transforms_active()  # pyright: ignore
-        or forward_ad._current_level >= 0  # pyright: ignore[reportPrivateUsage]
+        or torch_transforms()
     )

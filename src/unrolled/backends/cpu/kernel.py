@@ -71,4 +71,4 @@ def _own(values: Values, var: Var, like: Tensor, given: Collection[Var]) -> Tens
         return value.expand(*like.shape[:2], *value.shape).clone(
             memory_format=torch.contiguous_format
         )
-    return value.clone() if var in given else value
+    return value.clone() if var in given else value.contiguous()

@@ -28,7 +28,7 @@ from unrolled.ir import Equation, Var, concrete
 from unrolled.ops import TABLE
 from unrolled.passes.stages import Schedule
 
-BARRIER = 32
+BARRIER_SIZE = 32
 """How many numbers of workspace the barrier has for itself: two cache lines at least."""
 
 
@@ -155,17 +155,17 @@ class Loop:
         source = self.source
         shares = share(n_steps, n_examples, self._work, threads)
         rows = n_examples if shares.split else shares.threads * shares.block
-        scratch = BARRIER + self._packed + rows * source.scratch_row
+        scratch = BARRIER_SIZE + self._packed + rows * source.scratch_row
         workspace = POOL.empty((scratch + ALIGNMENT,), self._dtype)
         begin, size = aligned(workspace), self._dtype.itemsize
-        packed = {v: begin + (BARRIER + at) * size for v, at in self._packed_at.items()}
+        packed = {v: begin + (BARRIER_SIZE + at) * size for v, at in self._packed_at.items()}
         streams = [self._stream(values[v.name], n_steps, n_examples) for v in source.streams]
         arrays = [self._array(values[v.name]) for v in source.arrays]
         initial = [s.contiguous() for s in states]
         numbers = [
             n_steps, n_examples, shares.block, shares.split, shares.threads, self._backwards,
             source.scratch_row, len(packed), self.products.table, begin,
-            begin + (BARRIER + self._packed) * size,
+            begin + (BARRIER_SIZE + self._packed) * size,
         ]  # fmt: skip
         for var, to in packed.items():
             matrix, (m, k) = values[var.name], var.shape

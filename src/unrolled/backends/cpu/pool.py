@@ -121,4 +121,5 @@ POOL = Pool()
 """The one pool of a process."""
 
 # Another thread of the parent may hold it at that moment, which the child has not.
-os.register_at_fork(after_in_child=POOL.renew_lock)
+if hasattr(os, "register_at_fork"):  # where there is fork at all
+    os.register_at_fork(after_in_child=POOL.renew_lock)

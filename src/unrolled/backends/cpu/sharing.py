@@ -12,8 +12,8 @@ from unrolled.ops import TABLE
 MOST_ROWS = 64
 """Examples in a block: their scratch memory is to stay in a core's cache beside the weights."""
 
-BARRIER = 8_000
-START = 100_000
+BARRIERS_COST = 8_000
+START_COST = 100_000
 """The two barriers around a product, and having threads start, in the unit of ``Work``."""
 
 WORTH = 0.9
@@ -64,8 +64,10 @@ def share(n_steps: int, n_examples: int, work: Work, threads: int) -> Shares:
     per_thread = -(-n_examples // threads)
     alone = work.weights * _passes(n_examples) + n_examples * work.elements
     by_rows = work.weights * _passes(per_thread) + per_thread * work.elements
-    by_columns = work.weights * _passes(n_examples) / threads + per_thread * work.elements + BARRIER
-    start = START / n_steps
+    by_columns = (
+        work.weights * _passes(n_examples) / threads + per_thread * work.elements + BARRIERS_COST
+    )
+    start = START_COST / n_steps
     if n_examples <= MOST_ROWS and by_columns + start < WORTH * min(alone, by_rows + start):
         return Shares(True, n_examples, threads)
     if alone <= by_rows + start:
