@@ -36,7 +36,9 @@ enum {
     ROW_BLOCK = 128,
     STEP_BLOCK = BYTES == 64 ? 192 : 256,
     M_BLOCK = 256,
+    TILE_SIZE = STEP_BLOCK * ROWS + LANES,
     N_BLOCK = 12 * PANEL,
+    FEW = (1 << 19) / sizeof(real),
     WORTH = 4000000, /* multiplications from which threads are started: some 30 us of one */
 };
 typedef real vec __attribute__((vector_size(BYTES), aligned(sizeof(real))));
@@ -210,19 +212,21 @@ INLINE void pack_rows(const matrix_t *c, long j, long i0, long i1, long width, l
     }
 }
 
+static void pack_weights(const matrix_t *c, long p) {
+    const long j = start_of(p, c->m), whole = c->k / LANES * LANES;
+    real *panel = c->packed + j * c->k;
+    const long width = vectors(j, c->m) * LANES, real_width = MIN(width, c->m - j);
+    const int squares = c->w_in == 1 && real_width == width;
+    for (long n = 0; squares && n < width; n += LANES)
+        for (long i = 0; i < whole; i += LANES)
+            transpose(c->w + (j + n) * c->w_out + i, c->w_out, panel + i * width + n, width);
+    pack_rows(c, j, squares ? whole : 0, c->k, width, real_width, panel);
+}
+
 static void pack_share(void *job, int id, int n_threads) {
     const matrix_t *const c = job;
-    const long panels = count_panels(c->m), whole = c->k / LANES * LANES;
-    for (long p = panels * id / n_threads; p < panels * (id + 1) / n_threads; p++) {
-        const long j = start_of(p, c->m);
-        real *panel = c->packed + j * c->k;
-        const long width = vectors(j, c->m) * LANES, real_width = MIN(width, c->m - j);
-        const int squares = c->w_in == 1 && real_width == width;
-        for (long n = 0; squares && n < width; n += LANES)
-            for (long i = 0; i < whole; i += LANES)
-                transpose(c->w + (j + n) * c->w_out + i, c->w_out, panel + i * width + n, width);
-        pack_rows(c, j, squares ? whole : 0, c->k, width, real_width, panel);
-    }
+    const long panels = count_panels(c->m);
+    for (long p = panels * id / n_threads; p < panels * (id + 1) / n_threads; p++) pack_weights(c, p);
 }
 
 static void pack(const matrix_t *matrix, long threads) {
@@ -240,7 +244,7 @@ typedef struct {
     long out_row, block, next;
 } product_all_t;
 
-static void product_share(void *job, int id, int n_threads) {
+static void rows_share(void *job, int id, int n_threads) {
     product_all_t *const c = job;
     const matrix_t *const w = c->matrix;
     for (long r; (r = __atomic_fetch_add(&c->next, c->block, __ATOMIC_RELAXED)) < c->rows;)
@@ -248,15 +252,27 @@ static void product_share(void *job, int id, int n_threads) {
                    c->x_row, w->packed, c->out + r * c->out_row, c->out_row);
 }
 
-/* out[rows, m] = x[rows, k] W: over all time steps at once; threads take blocks of rows. */
+static void panels_share(void *job, int id, int n_threads) {
+    product_all_t *const c = job;
+    const matrix_t *const w = c->matrix;
+    const long panels = count_panels(w->m);
+    for (long p; (p = __atomic_fetch_add(&c->next, 1, __ATOMIC_RELAXED)) < panels;) {
+        pack_weights(w, p);
+        ur_product(c->rows, w->k, w->m, p, p + 1, c->x, c->x_row, w->packed, c->out, c->out_row);
+    }
+}
+
+/* out[rows, m] = x[rows, k] W: over all time steps at once.  Threads take blocks of rows; or panels, which
+ * they pack and use at once, where x is so small that it stays in a core's cache meanwhile. */
 void ur_product_all(long rows, const real *x, long x_row, long k, long m, const real *w, long w_out,
                     long w_in, real *packed, real *out, long out_row, long threads) {
     const matrix_t matrix = {k, m, w, w_out, w_in, packed};
-    pack(&matrix, threads);
+    const int few = rows * k <= FEW;
+    if (!few) pack(&matrix, threads);
     const long per_thread = (rows + threads - 1) / threads;
     const long block = MIN((long)ROW_BLOCK, (per_thread + ROWS - 1) / ROWS * ROWS);
     product_all_t product = {rows, x, x_row, &matrix, out, out_row, block, 0};
-    in_parallel(rows * k * m > WORTH ? threads : 1, product_share, &product);
+    in_parallel(rows * k * m > WORTH ? threads : 1, few ? panels_share : rows_share, &product);
 }
 
 /* Pack width columns from j of rows of b, k of them, as a panel. */
@@ -273,8 +289,9 @@ INLINE void pack_tiles(long k, long m, const real *a, long a_row, real *tiles) {
     const long whole = m / ROWS * ROWS;
     for (long s = 0; s < k; s++) {
         const real *row = a + s * a_row;
-        for (long i = 0; i < whole; i += ROWS) memcpy(tiles + i * k + s * ROWS, row + i, ROWS * sizeof(real));
-        for (long i = whole; i < m; i++) tiles[whole * k + s * ROWS + i - whole] = row[i];
+        real *to = tiles + s * ROWS;
+        for (long i = 0; i < whole; i += ROWS, to += TILE_SIZE) memcpy(to, row + i, ROWS * sizeof(real));
+        for (long i = whole; i < m; i++) to[i - whole] = row[i];
     }
 }
 
@@ -282,7 +299,7 @@ INLINE void pack_tiles(long k, long m, const real *a, long a_row, real *tiles) {
     static void tiles_##N(const int add, long k, long m, const real *tiles, const real *panel,    \
                           real *out, long out_row) {                                              \
         for (long i = 0; i < m; i += ROWS) {                                                      \
-            const real *x = tiles + i * k;                                                        \
+            const real *x = tiles + i / ROWS * TILE_SIZE;                                                        \
             real *to = out + i * out_row;                                                         \
             if (i + ROWS <= m) tile(ROWS, N, add, k, x, 1, ROWS, panel, to, out_row);             \
             else                                                                                  \
@@ -311,7 +328,7 @@ typedef struct {
 
 /* The columns of a from m0 to m1. */
 static void outer_columns(const outer_t *c, long m0, long m1, real *a_tiles) {
-    real *const panels = a_tiles + STEP_BLOCK * M_BLOCK;
+    real *const panels = a_tiles + M_BLOCK / ROWS * TILE_SIZE;
     for (long j0 = 0, j1; j0 < c->n; j0 = j1) {
         for (j1 = j0; j1 < c->n && j1 < j0 + N_BLOCK;) j1 += vectors(j1, c->n) * LANES;
         for (long s = 0; s < c->steps; s += STEP_BLOCK) {
@@ -338,7 +355,7 @@ static void outer_share(void *job, int id, int n_threads) {
     const outer_t *const c = job;
     const long tiles = (c->m + ROWS - 1) / ROWS, part = (tiles + n_threads - 1) / n_threads * ROWS;
     const long m0 = MIN(c->m, id * part), m1 = MIN(c->m, m0 + part);
-    if (m0 < m1) outer_columns(c, m0, m1, c->workspace + id * STEP_BLOCK * (M_BLOCK + N_BLOCK + PANEL));
+    if (m0 < m1) outer_columns(c, m0, m1, c->workspace + id * (M_BLOCK / ROWS * TILE_SIZE + STEP_BLOCK * (N_BLOCK + PANEL)));
 }
 
 /* out[m, n] = sum over steps of a[step, m] b[step, n]: the gradient of a weight.
@@ -349,4 +366,4 @@ void ur_total_outer(long steps, long m, long n, const real *a, long a_row, const
     outer_t outer = {steps, m, n, a, a_row, b, b_row, out, out_row, workspace};
     in_parallel(steps * m * n > WORTH ? threads : 1, outer_share, &outer);
 }
-long ur_total_outer_workspace(long threads) { return threads * STEP_BLOCK * (M_BLOCK + N_BLOCK + PANEL); }
+long ur_total_outer_workspace(long threads) { return threads * (M_BLOCK / ROWS * TILE_SIZE + STEP_BLOCK * (N_BLOCK + PANEL)); }
