@@ -54,6 +54,16 @@ def test_its_tensors_are_as_torchs_own(pool: Pool) -> None:
     assert torch.equal(torch.from_numpy(made.numpy()), made)
 
 
+def test_a_workspace_takes_a_larger_block_and_others_do_not(pool: Pool) -> None:
+    others = pool.empty((20 * SIZE,), torch.float32)
+    where = address(pool, 3 * SIZE)
+    assert pool.workspace(2 * SIZE, torch.float32).data_ptr() == where
+    kept = pool.empty((2 * SIZE,), torch.float32)
+    assert kept.data_ptr() != where
+    assert pool.workspace(2 * SIZE, torch.float32).data_ptr() == where
+    assert others.data_ptr() != kept.data_ptr()
+
+
 def test_small_ones_are_torchs_own(pool: Pool) -> None:
     pool.empty((SIZE - 1,), torch.float32)
     assert pool.most_in_use == 0

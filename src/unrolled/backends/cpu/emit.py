@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from itertools import count
+from itertools import accumulate, count
 from pathlib import Path
 
 from unrolled.backends.cpu.body import Body
@@ -21,7 +21,9 @@ TEMPLATE = Path(__file__).parent / "templates" / "loop.c"
 class Source:
     """The C text of a loop, and the order of its pointers.
 
-    ``scratch_row`` numbers of scratch memory are needed for each row of a block.
+    ``scratch_row`` numbers of scratch memory are needed for each row of a block.  Each thread has
+    ``totals_size`` numbers for the sums over steps and examples, and ``totals`` says where in them
+    each stands.
     """
 
     text: str
@@ -30,7 +32,8 @@ class Source:
     matrices: tuple[Equation, ...]
     states: tuple[Var, ...]
     written: tuple[Var, ...]
-    totals: tuple[Equation, ...]
+    totals: Mapping[Equation, int]
+    totals_size: int
     scratch_row: int
 
 
@@ -42,10 +45,15 @@ def emit(placement: Placement, padded: int) -> Source:
     memory = Memory(lay_out(placement), written, padded)
     products = tuple(e for e in placement.loop if e.op == "matmul")
     body = Body(memory)
+    sizes = [n_elements(e.out.shape) for e in placement.totals]
+    starts = (0, *accumulate(sizes))
+    totals = dict(zip(placement.totals, starts, strict=False))
+    # A thread's sums don't share a cache line with another's.
+    totals_size = -(-starts[-1] // 16) * 16
     pieces = _Pieces(placement, memory, products)
     fields = {
         "name": plain(placement.graph.name),
-        "pointers": pieces.pointers(written),
+        "pointers": pieces.pointers(written, totals, totals_size),
         "begin": pieces.begin(),
         "step": pieces.step(written),
         "body": body.text(written),
@@ -57,7 +65,7 @@ def emit(placement: Placement, padded: int) -> Source:
     for hole, value in fields.items():
         text = text.replace(f"/*{{{hole}}}*/", value)
     return Source(
-        text, placement.streams, placement.arrays, products, states, written, placement.totals,
+        text, placement.streams, placement.arrays, products, states, written, totals, totals_size,
         memory.scratch_row,
     )  # fmt: skip
 
@@ -72,7 +80,9 @@ class _Pieces:
         self._memory = memory
         self._products = products
 
-    def pointers(self, written: tuple[Var, ...]) -> str:
+    def pointers(
+        self, written: tuple[Var, ...], totals: Mapping[Equation, int], totals_size: int
+    ) -> str:
         """Unpacking of the call's own addresses and distances, in ``Source``'s order."""
         name, states = self._memory.name, self._placement.graph.states
         lines: list[str] = []
@@ -108,17 +118,17 @@ class _Pieces:
         )
         group("kept for every step", [("real", f"{name(v)}__b", str(v)) for v in written])
         group("states after the last step", [("real", f"{name(v)}__f", str(v)) for v in states])
-        if self._placement.totals:
+        if totals:
             lines.append(note("sums over steps and examples, this thread's part of them"))
-        totals = [
+            lines.append(f"real *const sums = (real *)p[{next(order)}] + id * {totals_size}L;")
+        sums = [
             (
-                f"real *const {name(e.out)}__a = (real *)p[{next(order)}] + "
-                f"id * {n_elements(e.out.shape)}L;",
+                f"real *const {name(e.out)}__a = sums + {start};",
                 f"{e.out} = total({e.inputs[0].name})",
             )
-            for e in self._placement.totals
+            for e, start in totals.items()
         ]
-        return indent(lines + aligned(totals), 1)
+        return indent(lines + aligned(sums), 1)
 
     def begin(self) -> str:
         """The states before the first step; where all are kept, they stand before the others."""

@@ -1,15 +1,18 @@
-"""One loop over time: emitted, compiled and loaded, with torch and our products around it."""
+"""One loop over time: emitted, compiled and loaded, with our products and torch around it."""
 
 from __future__ import annotations
 
 import ctypes
 from array import array
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
 from itertools import accumulate
 
 import torch
 from torch import Tensor
 
+from unrolled.backends.cpu.around import around
 from unrolled.backends.cpu.build import load
 from unrolled.backends.cpu.emit import Source, emit
 from unrolled.backends.cpu.place import Placement, place
@@ -21,15 +24,42 @@ from unrolled.backends.cpu.products import (
     aligned,
     products,
 )
-from unrolled.backends.cpu.sharing import share, work_of
+from unrolled.backends.cpu.rows import Rows
+from unrolled.backends.cpu.sequences import as_values, in_tensors, sequences
+from unrolled.backends.cpu.sharing import Shares, share, work_of
 from unrolled.backends.cpu.threads import n_threads
 from unrolled.backends.protocol import Values
-from unrolled.ir import Equation, Var, concrete
+from unrolled.ir import Equation, Var, concrete, n_elements
 from unrolled.ops import TABLE
 from unrolled.passes.stages import Schedule
 
 BARRIER_SIZE = 32
 """How many numbers of workspace the barrier has for itself: two cache lines at least."""
+
+
+@dataclass(frozen=True)
+class _Matrix:
+    """A result of jobs [m, n]: which rows each job's part of it starts at."""
+
+    m: int
+    n: int
+    parts: Mapping[Var, int]
+
+
+@dataclass(frozen=True)
+class _Layout:
+    """How a call of so many steps and examples is shared, and what its workspace holds where.
+
+    In numbers: ``size`` of all, and the offsets of the packed matrices, of the jobs' own memory, of
+    the loop's scratch memory, and of the sequences, with the width of each.
+    """
+
+    shares: Shares
+    size: int
+    packed: int
+    jobs: int
+    scratch: int
+    sequences: tuple[tuple[Var, int, int], ...]
 
 
 class Loop:
@@ -39,6 +69,7 @@ class Loop:
         self, schedule: Schedule, wanted: Collection[str], dtype: torch.dtype, backwards: bool
     ) -> None:
         placement = place(schedule, wanted)
+        outliving = {*wanted, *(o.var.name for o in placement.graph.outputs)}
         self.placement: Placement = placement
         self.products: Products = products(dtype)
         self.source: Source = emit(placement, self.products.lanes)
@@ -46,35 +77,47 @@ class Loop:
         self._run.argtypes, self._run.restype = [ctypes.c_void_p], None
         self._backwards = backwards
         self._dtype = dtype
-        sizes = [tuple(map(int, e.inputs[0].shape)) for e in self.source.matrices]
         self._work = work_of(placement.loop)
+        self._around = around(placement, outliving)
+        self._sequences = sequences(placement, self._around, outliving, self.products.padded)
+        self._matrices = self._results_of_jobs()
         # A matrix that several products read is packed once.
-        packed_sizes = {
-            e.inputs[0]: -(-self.products.packed_size(m, k) // ALIGNMENT) * ALIGNMENT
-            for e, (m, k) in zip(self.source.matrices, sizes, strict=True)
-        }
-        self._packed_at = dict(zip(packed_sizes, _running(packed_sizes.values()), strict=True))
-        self._packed = sum(packed_sizes.values())
-        later = {v.name for e in placement.after for v in e.inputs} | set(wanted)
-        later |= {o.var.name for o in placement.graph.outputs}
-        # What only the loop reads, such as the input's product, is large: let go of it in time.
-        self._passing = [
-            e.out.name for e in placement.before if e.out.per_step and e.out.name not in later
-        ]
+        sizes = {e.inputs[0]: self._packed_size(e) for e in self.source.matrices}
+        self._packed_at = dict(zip(sizes, _running(sizes.values()), strict=True))
+        self._packed = sum(sizes.values())
+        jobs = (*self._around.before, *self._around.after)
+        self._job_packed = max((self._packed_size(e) for e in jobs if e.op == "matmul"), default=0)
         self._constants = {
             c.var.name: torch.tensor(c.data, dtype=dtype, device="cpu").reshape(
                 concrete(c.var.shape)
             )
             for c in placement.graph.constants
         }
-        self._before = [(e.out.name, self._around(e)) for e in placement.before]
-        self._after = [
-            (e.out.name, self._around(e), done)
-            for e, done in zip(placement.after, self._last_read(wanted), strict=True)
+        self._first = [(e.out.name, self._call_to_torch(e)) for e in self._around.first]
+        self._last = [
+            (e.out.name, self._call_to_torch(e), done)
+            for e, done in zip(self._around.last, self._last_read(outliving), strict=True)
         ]
-        state_of = {following: state for state, following in placement.shifted}
-        self._written = [(v, concrete(v.shape), state_of.get(v)) for v in self.source.written]
+        self._layouts = lru_cache(maxsize=256)(self._layout)
+        self._kept = [s for s in self._sequences if s.kept]
         self._final_shapes = [concrete(s.shape) for s in placement.graph.states]
+
+    def _packed_size(self, product: Equation) -> int:
+        m, k = map(int, product.inputs[0].shape)
+        return _whole(self.products.packed_size(m, k))
+
+    def _results_of_jobs(self) -> dict[Var, _Matrix]:
+        """Sums of outer products, each alone or joined with others."""
+        joins = self._around.joins
+        joined = {v for parts in joins.values() for v in parts}
+        sums = [e.out for e in self._around.after if e.op == "total_outer"]
+        results = {v: (v,) for v in sums if v not in joined} | joins
+        found: dict[Var, _Matrix] = {}
+        for var, parts in results.items():
+            m, n = map(int, var.shape)
+            starts = _running(int(v.shape[0]) for v in parts)
+            found[var] = _Matrix(m, n, dict(zip(parts, starts, strict=True)))
+        return found
 
     def run(
         self, given: Mapping[str, Tensor], states: Sequence[Tensor], like: Tensor
@@ -83,120 +126,160 @@ class Loop:
         # C sees memory alone, and not that its numbers may stand for their negatives.
         values: Values = {name: value.resolve_neg() for name, value in given.items()}
         values.update(self._constants)
-        states = [state.resolve_neg() for state in states]
-        for name, compute in self._before:
+        for name, compute in self._first:
             values[name] = compute(values)
         n_steps, n_examples, *_ = like.shape
-        out, sequences = self._sequences(n_steps, n_examples)
+        kept: dict[Var, Tensor] = {}
+        for sequence in self._kept:
+            kept.update(in_tensors(sequence, n_steps, n_examples, self._dtype, self._backwards))
+        matrices = {
+            var: POOL.empty((of.m, self.products.padded(of.n)), self._dtype)
+            for var, of in self._matrices.items()
+        }
         final = tuple(
             torch.empty(n_examples, *shape, dtype=self._dtype, device="cpu")
             for shape in self._final_shapes
         )
-        threads = n_threads()
-        totals = self.source.totals
-        sums = [
-            torch.zeros(threads, *concrete(e.out.shape), dtype=self._dtype, device="cpu")
-            for e in totals
-        ]
+        threads, sums = n_threads(), None
+        if self.source.totals:
+            sums = torch.zeros(threads, self.source.totals_size, dtype=self._dtype, device="cpu")
         if n_steps and n_examples:
-            self._call(values, states, out, final, sums, n_steps, n_examples, threads)
+            states = [state.resolve_neg().contiguous() for state in states]
+            rows = Rows(values, kept, self._around.parts, n_steps, n_examples, self._dtype)
+            self._call(values, rows, states, matrices, final, sums, threads)
         else:
             for to, state in zip(final, states, strict=True):
                 to.copy_(state)
-        for name in self._passing:
-            del values[name]
-        for var, value in sequences.items():
-            values[var.name] = value != 0 if var.dtype == "bool" else value
-        for equation, by_thread in zip(totals, sums, strict=True):
-            values[equation.out.name] = by_thread.sum(0)
-        del out, sequences, sums
-        for name, compute, done in self._after:
+            for matrix in matrices.values():
+                matrix.zero_()
+        for sequence in self._kept:
+            values.update(as_values(sequence, kept))
+        for var, matrix in matrices.items():
+            n = self._matrices[var].n
+            values[var.name] = matrix if matrix.shape[1] == n else matrix[:, :n]
+        if sums is not None:
+            total = sums.sum(0)
+            for equation, start in self.source.totals.items():
+                shape = concrete(equation.out.shape)
+                part = total[start : start + n_elements(shape)]
+                values[equation.out.name] = part if len(shape) == 1 else part.reshape(shape)
+        del kept, matrices
+        for name, compute, done in self._last:
             values[name] = compute(values)
             for of in done:
                 del values[of]
         return values, final
 
-    def _last_read(self, wanted: Collection[str]) -> list[list[str]]:
-        """For each equation after the loop, what it is the last to read: memory that can go."""
-        placement = self.placement
-        kept = {*wanted, *(o.var.name for o in placement.graph.outputs)}
+    def _last_read(self, outliving: Collection[str]) -> list[list[str]]:
+        """For each call after the loop, what it is the last to read: memory that can go."""
+        kept = set(outliving)
         last: list[list[str]] = []
-        for equation in reversed(placement.after):
+        for equation in reversed(self._around.last):
             last.append([v.name for v in dict.fromkeys(equation.inputs) if v.name not in kept])
             kept.update(v.name for v in equation.inputs)
         return last[::-1]
 
-    def _sequences(
-        self, n_steps: int, n_examples: int
-    ) -> tuple[dict[Var, Tensor], dict[Var, Tensor]]:
-        """Memory for what is written, and all sequences in it: a state is its next, a step late."""
-        out: dict[Var, Tensor] = {}
-        late: dict[Var, Tensor] = {}
-        for var, shape, state in self._written:
-            if state is None:
-                out[var] = POOL.empty((n_steps, n_examples, *shape), self._dtype)
-            else:
-                memory = POOL.empty((n_steps + 1, n_examples, *shape), self._dtype)
-                out[var] = _part(memory, 0 if self._backwards else 1, n_steps)
-                late[state] = _part(memory, 1 if self._backwards else 0, n_steps)
-        return out, {**out, **late}
+    def _layout(self, n_steps: int, n_examples: int, threads: int) -> _Layout:
+        shares = share(n_steps, n_examples, self._work, threads)
+        at_once = n_examples if shares.split else shares.threads * shares.block
+        of_jobs = self.products.outer_workspace(threads) if self._matrices else 0
+        local = [s for s in self._sequences if not s.kept]
+        sizes = [
+            BARRIER_SIZE,
+            self._packed,
+            _whole(max(self._job_packed, of_jobs)),
+            at_once * self.source.scratch_row,
+            *(_whole(s.size(n_steps, n_examples)) for s in local),
+        ]
+        _, packed, jobs, scratch, *starts = _running(sizes)
+        places: list[tuple[Var, int, int]] = []
+        for sequence, start in zip(local, starts, strict=True):
+            now, late = sequence.offsets(n_examples, self._backwards)
+            places.append((sequence.var, start + now, sequence.width))
+            if sequence.state is not None:
+                places.append((sequence.state, start + late, sequence.width))
+        return _Layout(shares, sum(sizes) + ALIGNMENT, packed, jobs, scratch, tuple(places))
 
     def _call(
         self,
         values: Values,
+        rows: Rows,
         states: Sequence[Tensor],
-        out: Mapping[Var, Tensor],
+        matrices: Mapping[Var, Tensor],
         final: Sequence[Tensor],
-        sums: Sequence[Tensor],
-        n_steps: int,
-        n_examples: int,
+        sums: Tensor | None,
         threads: int,
     ) -> None:
-        source = self.source
-        shares = share(n_steps, n_examples, self._work, threads)
-        rows = n_examples if shares.split else shares.threads * shares.block
-        scratch = BARRIER_SIZE + self._packed + rows * source.scratch_row
-        workspace = POOL.empty((scratch + ALIGNMENT,), self._dtype)
-        begin, size = aligned(workspace), self._dtype.itemsize
-        packed = {v: begin + (BARRIER_SIZE + at) * size for v, at in self._packed_at.items()}
-        streams = [self._stream(values[v.name], n_steps, n_examples) for v in source.streams]
+        """The jobs before the loop, the loop, and the jobs after it."""
+        source, size = self.source, self._dtype.itemsize
+        n_steps, n_examples = rows.n_steps, rows.n_examples
+        layout = self._layouts(n_steps, n_examples, threads)
+        shares = layout.shares
+        workspace = POOL.workspace(layout.size, self._dtype)
+        begin = aligned(workspace)
+        scratch, of_jobs = begin + layout.scratch * size, begin + layout.jobs * size
+        for var, at, width in layout.sequences:
+            rows[var] = begin + at * size, width
+        self._do(self._around.before, values, rows, matrices, of_jobs, threads)
+        packed = {v: begin + (layout.packed + at) * size for v, at in self._packed_at.items()}
+        streams = [rows[v] for v in source.streams]
         arrays = [self._array(values[v.name]) for v in source.arrays]
-        initial = [s.contiguous() for s in states]
         numbers = [
             n_steps, n_examples, shares.block, shares.split, shares.threads, self._backwards,
-            source.scratch_row, len(packed), self.products.table, begin,
-            begin + (BARRIER_SIZE + self._packed) * size,
+            source.scratch_row, len(packed), self.products.table, begin, scratch,
         ]  # fmt: skip
         for var, to in packed.items():
             matrix, (m, k) = values[var.name], var.shape
             numbers += k, m, matrix.data_ptr(), *matrix.stride(), to
-        numbers += [stream.data_ptr() for stream, _ in streams]
+        numbers += [address for address, _ in streams]
         numbers += [apart for _, apart in streams]
         numbers += [a.data_ptr() for a in arrays]
         numbers += [packed[e.inputs[0]] for e in source.matrices]
-        numbers += [t.data_ptr() for t in (*initial, *out.values(), *final, *sums)]
+        numbers += [s.data_ptr() for s in states]
+        numbers += [rows[v][0] for v in source.written]
+        numbers += [t.data_ptr() for t in final]
+        if sums is not None:
+            numbers.append(sums.data_ptr())
         call = array("l", numbers)
         self._run(call.buffer_info()[0])
+        self._do(self._around.after, values, rows, matrices, of_jobs, threads)
+
+    def _do(
+        self,
+        jobs: Sequence[Equation],
+        values: Values,
+        rows: Rows,
+        matrices: Mapping[Var, Tensor],
+        workspace: int,
+        threads: int,
+    ) -> None:
+        """Run these products, one after the other."""
+        n_rows, size = rows.n_steps * rows.n_examples, self._dtype.itemsize
+        to = {
+            part: (matrix.data_ptr() + start * matrix.shape[1] * size, matrix.shape[1])
+            for var, matrix in matrices.items()
+            for part, start in self._matrices[var].parts.items()
+        }
+        numbers: list[int] = []
+        for job in jobs:
+            first, second = job.inputs
+            if job.op == "matmul":
+                w, (m, k) = values[first.name], first.shape
+                numbers += 0, n_rows, k, m, *rows[second], w.data_ptr(), *w.stride()
+                numbers += workspace, *rows[job.out]
+            else:
+                (m,), (n,) = first.shape, second.shape
+                numbers += 1, n_rows, n, m, *rows[first], *rows[second], 1
+                numbers += workspace, *to[job.out]
+        if numbers:
+            self.products.do(len(jobs), array("l", numbers), threads)
 
     def _array(self, value: Tensor) -> Tensor:
         dense = value if value.is_contiguous() else value.contiguous()
         return dense if dense.dtype is self._dtype else dense.to(self._dtype)
 
-    def _stream(self, value: Tensor, n_steps: int, n_examples: int) -> tuple[Tensor, int]:
-        """A sequence [T, B, n] and the distance of its rows, even over examples and steps."""
-        real = value if value.dtype is self._dtype else value.to(self._dtype)
-        flat = real if real.ndim == 3 else real.reshape(n_steps, n_examples, -1)
-        width = flat.shape[2]
-        if flat.is_contiguous():
-            return flat, width
-        # torch gives a dimension of length 1 any stride.
-        apart = flat.stride(1) if n_examples > 1 else flat.stride(0) if n_steps > 1 else width
-        even = flat.stride(0) == n_examples * apart or n_steps == 1
-        dense = flat.stride(2) == 1 or width == 1
-        return (flat, apart) if even and dense and apart >= width else (flat.contiguous(), width)
-
-    def _around(self, equation: Equation) -> Callable[[Values], Tensor]:
-        """What computes an equation that stays outside the loop, from the values so far."""
+    def _call_to_torch(self, equation: Equation) -> Callable[[Values], Tensor]:
+        """What computes an equation outside the loop that is no job, from the values so far."""
         products, row = self.products, TABLE[equation.op]
         names = [v.name for v in equation.inputs]
         if equation.op == "matmul" and equation.inputs[1].per_step:
@@ -219,12 +302,6 @@ def _running(sizes: Iterable[int]) -> list[int]:
     return [0, *accumulate(sizes)][:-1]
 
 
-def _part(memory: Tensor, start: int, length: int) -> Tensor:
-    """``memory[start : start + length]`` as a tensor of its own.
-
-    Autograd forbids writing to an output that is a view; a user may write to any other.
-    """
-    part = torch.empty(0, dtype=memory.dtype, device="cpu")
-    offset = memory.storage_offset() + start * memory.stride(0)
-    shape = (length, *memory.shape[1:])
-    return part.set_(memory.untyped_storage(), offset, shape, memory.stride())
+def _whole(n: int) -> int:
+    """``n`` numbers or more, in whole cache lines."""
+    return -(-n // ALIGNMENT) * ALIGNMENT

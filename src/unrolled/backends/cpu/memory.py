@@ -13,8 +13,8 @@ _RESERVED = {
     "else", "enum", "extern", "float", "for", "goto", "if", "inline", "int", "long", "register",
     "restrict", "return", "short", "signed", "sizeof", "static", "struct", "switch", "typedef",
     "typeof", "union", "unsigned", "void", "volatile", "while", "real", "whole", "vec", "T", "B",
-    "t", "r", "j", "k", "b0", "R", "id", "n", "p", "ld", "main", "linux", "unix", "i386", "fabs",
-    "sqrt", "expm1", "log", "log1p", "sin", "cos", "erf", "pow",
+    "t", "r", "j", "k", "b0", "R", "id", "n", "p", "ld", "sums", "main", "linux", "unix", "i386",
+    "fabs", "sqrt", "expm1", "log", "log1p", "sin", "cos", "erf", "pow",
 }  # fmt: skip
 """Words of C, of the template, and libm's functions, which a variable would hide."""
 _SHAPED = re.compile(r"[^a-z]*[A-Z][^a-z]*[A-Z][^a-z]*")

@@ -3,7 +3,8 @@
 The system hands out fresh memory page by page, each cleared at its first touch: for a sequence's
 buffers that takes about as long as computing what is written there.  So a buffer of ``LEAST`` bytes
 or more comes from blocks of our own.  A block returns when the last tensor on it is gone, and the
-smallest free one that fits, at most a quarter larger than needed, is the next to be used.  All
+smallest free one that fits, at most a quarter larger than needed, is the next to be used; a call's
+workspace, soon given back, may be much larger, so that forward and backward pass share one.  All
 blocks together are at most a quarter more than were in use at once, a maximum that is forgotten
 little by little; the longest unused are let go.  So between two steps of training this holds what a
 step needs, and some steps after a long sequence no longer what that needed.
@@ -30,6 +31,9 @@ LEAST = 1 << 16
 
 FORGOTTEN = 256
 """The part of the maximum that each buffer lets be forgotten."""
+
+_SPARE = 4 << 20
+"""Bytes by which any workspace's block may be larger than needed."""
 
 _HUGE = 2 << 20
 """The size of a huge page in bytes: one fault and one entry of the TLB instead of 512."""
@@ -68,7 +72,17 @@ class Pool:
         size = math.prod(shape) * dtype.itemsize
         if size < LEAST:
             return torch.empty(shape, dtype=dtype, device="cpu")
-        block = self._take(size)
+        return self._tensor(shape, dtype, size, size + size // 4)
+
+    def workspace(self, n: int, dtype: torch.dtype) -> Tensor:
+        """``n`` uninitialised numbers for the time of a call."""
+        size = n * dtype.itemsize
+        if size < LEAST:
+            return torch.empty(n, dtype=dtype, device="cpu")
+        return self._tensor((n,), dtype, size, size + max(size, _SPARE))
+
+    def _tensor(self, shape: Sequence[int], dtype: torch.dtype, size: int, most: int) -> Tensor:
+        block = self._take(size, most)
         buffer = (ctypes.c_char * size).from_address(block.address)
         # Buffers may go at any time, in any thread, even while the lock is held: an append is safe,
         # and being no Python code it loses no KeyboardInterrupt.
@@ -84,10 +98,11 @@ class Pool:
         """Have a lock that nobody holds."""
         self._lock = Lock()
 
-    def _take(self, size: int) -> _Block:
+    def _take(self, size: int, most: int) -> _Block:
+        """A block of ``size`` bytes, and not more than ``most`` if it is one that is free."""
         with self._lock:
             self._collect()
-            fitting = [b for b in self.free if size <= b.size <= size + size // 4]
+            fitting = [b for b in self.free if size <= b.size <= most]
             if fitting:
                 # Of equal ones the last that was used, which is in the caches yet.
                 block = min(reversed(fitting), key=lambda b: b.size)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+from array import array
 from functools import lru_cache
 
 import torch
@@ -26,6 +27,7 @@ _FUNCTIONS = {
     "ur_product_all": (12, None),
     "ur_total_outer": (11, None),
     "ur_total_outer_workspace": (1, _LONG),
+    "ur_do": (3, None),
 }
 """By name: how many arguments, numbers and addresses alike, and the result."""
 
@@ -51,6 +53,14 @@ class Products:
         """How many numbers a packed matrix [m, k] has."""
         return int(self._library.ur_packed_size(k, m))
 
+    def outer_workspace(self, threads: int) -> int:
+        """How many numbers of workspace the sum of outer products takes."""
+        return int(self._library.ur_total_outer_workspace(threads))
+
+    def do(self, n_jobs: int, jobs: array[int], threads: int) -> None:
+        """Run jobs, each of which is twelve numbers: ``job_t`` of ``templates/gemm.c``."""
+        self._library.ur_do(n_jobs, jobs.buffer_info()[0], threads)
+
     def rows(self, x: Tensor, matrix: Tensor) -> Tensor:
         """``x`` [..., k] times ``matrix`` [m, k] transposed: [..., m], in rows of whole vectors."""
         m, k = matrix.shape
@@ -75,8 +85,7 @@ class Products:
         threads = n_threads()
         width = self.padded(n)
         out = POOL.empty((m, width), a.dtype)
-        size = self._library.ur_total_outer_workspace(threads)
-        workspace = POOL.empty((size + ALIGNMENT,), a.dtype)
+        workspace = POOL.empty((self.outer_workspace(threads) + ALIGNMENT,), a.dtype)
         self._library.ur_total_outer(
             steps, m, n, a.data_ptr(), a.stride(0), b.data_ptr(), b.stride(0), out.data_ptr(),
             width, aligned(workspace), threads,

@@ -367,3 +367,25 @@ void ur_total_outer(long steps, long m, long n, const real *a, long a_row, const
     in_parallel(steps * m * n > WORTH ? threads : 1, outer_share, &outer);
 }
 long ur_total_outer_workspace(long threads) { return threads * (M_BLOCK / ROWS * TILE_SIZE + STEP_BLOCK * (N_BLOCK + PANEL)); }
+
+/* A product over all steps, of x with W or the sum of outer products of x's rows [m] with w's [k]. */
+typedef struct {
+    long outer, rows, k, m;
+    const real *x;
+    long x_row;
+    const real *w;
+    long w_out, w_in;
+    real *workspace, *out;
+    long out_row;
+} job_t;
+
+/* The jobs, one after the other. */
+void ur_do(long n_jobs, const job_t *jobs, long threads) {
+    for (const job_t *j = jobs; j < jobs + n_jobs; j++)
+        if (j->outer)
+            ur_total_outer(j->rows, j->m, j->k, j->x, j->x_row, j->w, j->w_out, j->out, j->out_row,
+                           j->workspace, threads);
+        else
+            ur_product_all(j->rows, j->x, j->x_row, j->k, j->m, j->w, j->w_out, j->w_in, j->workspace,
+                           j->out, j->out_row, threads);
+}
