@@ -43,7 +43,19 @@ class _Matrix:
 
     m: int
     n: int
-    parts: Mapping[Var, int]
+    parts: Mapping[str, int]
+
+
+@dataclass(frozen=True)
+class _Job:
+    """A product by the names of its operands: of a matrix [m, k] and rows, or of rows and rows."""
+
+    outer: bool
+    m: int
+    k: int
+    first: str
+    second: str
+    out: str
 
 
 @dataclass(frozen=True)
@@ -59,7 +71,7 @@ class _Layout:
     packed: int
     jobs: int
     scratch: int
-    sequences: tuple[tuple[Var, int, int], ...]
+    sequences: tuple[tuple[str, int, int], ...]
 
 
 class Loop:
@@ -81,12 +93,22 @@ class Loop:
         self._around = around(placement, outliving)
         self._sequences = sequences(placement, self._around, outliving, self.products.padded)
         self._matrices = self._results_of_jobs()
+        self._jobs_before = [_job(e) for e in self._around.before]
+        self._jobs_after = [_job(e) for e in self._around.after]
+        self._parts = {
+            v.name: (e.inputs[0].name, int(e["start"])) for v, e in self._around.parts.items()
+        }
         # A matrix that several products read is packed once.
-        sizes = {e.inputs[0]: self._packed_size(e) for e in self.source.matrices}
+        sizes = {e.inputs[0].name: self._packed_size(e) for e in self.source.matrices}
         self._packed_at = dict(zip(sizes, _running(sizes.values()), strict=True))
         self._packed = sum(sizes.values())
         jobs = (*self._around.before, *self._around.after)
         self._job_packed = max((self._packed_size(e) for e in jobs if e.op == "matmul"), default=0)
+        self._streams = [v.name for v in self.source.streams]
+        self._arrays = [v.name for v in self.source.arrays]
+        self._read = [e.inputs[0].name for e in self.source.matrices]
+        self._shapes = {e.inputs[0].name: concrete(e.inputs[0].shape) for e in self.source.matrices}
+        self._written = [v.name for v in self.source.written]
         self._constants = {
             c.var.name: torch.tensor(c.data, dtype=dtype, device="cpu").reshape(
                 concrete(c.var.shape)
@@ -106,17 +128,17 @@ class Loop:
         m, k = map(int, product.inputs[0].shape)
         return _whole(self.products.packed_size(m, k))
 
-    def _results_of_jobs(self) -> dict[Var, _Matrix]:
+    def _results_of_jobs(self) -> dict[str, _Matrix]:
         """Sums of outer products, each alone or joined with others."""
         joins = self._around.joins
         joined = {v for parts in joins.values() for v in parts}
         sums = [e.out for e in self._around.after if e.op == "total_outer"]
         results = {v: (v,) for v in sums if v not in joined} | joins
-        found: dict[Var, _Matrix] = {}
+        found: dict[str, _Matrix] = {}
         for var, parts in results.items():
             m, n = map(int, var.shape)
             starts = _running(int(v.shape[0]) for v in parts)
-            found[var] = _Matrix(m, n, dict(zip(parts, starts, strict=True)))
+            found[var.name] = _Matrix(m, n, dict(zip((v.name for v in parts), starts, strict=True)))
         return found
 
     def run(
@@ -129,12 +151,12 @@ class Loop:
         for name, compute in self._first:
             values[name] = compute(values)
         n_steps, n_examples, *_ = like.shape
-        kept: dict[Var, Tensor] = {}
+        kept: Values = {}
         for sequence in self._kept:
             kept.update(in_tensors(sequence, n_steps, n_examples, self._dtype, self._backwards))
         matrices = {
-            var: POOL.empty((of.m, self.products.padded(of.n)), self._dtype)
-            for var, of in self._matrices.items()
+            name: POOL.empty((of.m, self.products.padded(of.n)), self._dtype)
+            for name, of in self._matrices.items()
         }
         final = tuple(
             torch.empty(n_examples, *shape, dtype=self._dtype, device="cpu")
@@ -145,7 +167,7 @@ class Loop:
             sums = torch.zeros(threads, self.source.totals_size, dtype=self._dtype, device="cpu")
         if n_steps and n_examples:
             states = [state.resolve_neg().contiguous() for state in states]
-            rows = Rows(values, kept, self._around.parts, n_steps, n_examples, self._dtype)
+            rows = Rows(values, kept, self._parts, n_steps, n_examples, self._dtype)
             self._call(values, rows, states, matrices, final, sums, threads)
         else:
             for to, state in zip(final, states, strict=True):
@@ -154,9 +176,9 @@ class Loop:
                 matrix.zero_()
         for sequence in self._kept:
             values.update(as_values(sequence, kept))
-        for var, matrix in matrices.items():
-            n = self._matrices[var].n
-            values[var.name] = matrix if matrix.shape[1] == n else matrix[:, :n]
+        for name, matrix in matrices.items():
+            n = self._matrices[name].n
+            values[name] = matrix if matrix.shape[1] == n else matrix[:, :n]
         if sums is not None:
             total = sums.sum(0)
             for equation, start in self.source.totals.items():
@@ -192,12 +214,12 @@ class Loop:
             *(_whole(s.size(n_steps, n_examples)) for s in local),
         ]
         _, packed, jobs, scratch, *starts = _running(sizes)
-        places: list[tuple[Var, int, int]] = []
+        places: list[tuple[str, int, int]] = []
         for sequence, start in zip(local, starts, strict=True):
             now, late = sequence.offsets(n_examples, self._backwards)
-            places.append((sequence.var, start + now, sequence.width))
+            places.append((sequence.var.name, start + now, sequence.width))
             if sequence.state is not None:
-                places.append((sequence.state, start + late, sequence.width))
+                places.append((sequence.state.name, start + late, sequence.width))
         return _Layout(shares, sum(sizes) + ALIGNMENT, packed, jobs, scratch, tuple(places))
 
     def _call(
@@ -205,7 +227,7 @@ class Loop:
         values: Values,
         rows: Rows,
         states: Sequence[Tensor],
-        matrices: Mapping[Var, Tensor],
+        matrices: Values,
         final: Sequence[Tensor],
         sums: Tensor | None,
         threads: int,
@@ -218,61 +240,60 @@ class Loop:
         workspace = POOL.workspace(layout.size, self._dtype)
         begin = aligned(workspace)
         scratch, of_jobs = begin + layout.scratch * size, begin + layout.jobs * size
-        for var, at, width in layout.sequences:
-            rows[var] = begin + at * size, width
-        self._do(self._around.before, values, rows, matrices, of_jobs, threads)
-        packed = {v: begin + (layout.packed + at) * size for v, at in self._packed_at.items()}
-        streams = [rows[v] for v in source.streams]
-        arrays = [self._array(values[v.name]) for v in source.arrays]
+        for name, at, width in layout.sequences:
+            rows[name] = begin + at * size, width
+        self._do(self._jobs_before, values, rows, matrices, of_jobs, threads)
+        packed = {n: begin + (layout.packed + at) * size for n, at in self._packed_at.items()}
+        streams = [rows[name] for name in self._streams]
+        arrays = [self._array(values[name]) for name in self._arrays]
         numbers = [
             n_steps, n_examples, shares.block, shares.split, shares.threads, self._backwards,
             source.scratch_row, len(packed), self.products.table, begin, scratch,
         ]  # fmt: skip
-        for var, to in packed.items():
-            matrix, (m, k) = values[var.name], var.shape
+        for name, to in packed.items():
+            matrix, (m, k) = values[name], self._shapes[name]
             numbers += k, m, matrix.data_ptr(), *matrix.stride(), to
         numbers += [address for address, _ in streams]
         numbers += [apart for _, apart in streams]
         numbers += [a.data_ptr() for a in arrays]
-        numbers += [packed[e.inputs[0]] for e in source.matrices]
+        numbers += [packed[name] for name in self._read]
         numbers += [s.data_ptr() for s in states]
-        numbers += [rows[v][0] for v in source.written]
+        numbers += [rows[name][0] for name in self._written]
         numbers += [t.data_ptr() for t in final]
         if sums is not None:
             numbers.append(sums.data_ptr())
         call = array("l", numbers)
         self._run(call.buffer_info()[0])
-        self._do(self._around.after, values, rows, matrices, of_jobs, threads)
+        self._do(self._jobs_after, values, rows, matrices, of_jobs, threads)
 
     def _do(
         self,
-        jobs: Sequence[Equation],
+        jobs: Sequence[_Job],
         values: Values,
         rows: Rows,
-        matrices: Mapping[Var, Tensor],
+        matrices: Values,
         workspace: int,
         threads: int,
     ) -> None:
         """Run these products, one after the other."""
+        if not jobs:
+            return
         n_rows, size = rows.n_steps * rows.n_examples, self._dtype.itemsize
         to = {
             part: (matrix.data_ptr() + start * matrix.shape[1] * size, matrix.shape[1])
-            for var, matrix in matrices.items()
-            for part, start in self._matrices[var].parts.items()
+            for name, matrix in matrices.items()
+            for part, start in self._matrices[name].parts.items()
         }
         numbers: list[int] = []
         for job in jobs:
-            first, second = job.inputs
-            if job.op == "matmul":
-                w, (m, k) = values[first.name], first.shape
-                numbers += 0, n_rows, k, m, *rows[second], w.data_ptr(), *w.stride()
-                numbers += workspace, *rows[job.out]
+            numbers += job.outer, n_rows, job.k, job.m
+            if job.outer:
+                numbers += *rows[job.first], *rows[job.second], 1, workspace, *to[job.out]
             else:
-                (m,), (n,) = first.shape, second.shape
-                numbers += 1, n_rows, n, m, *rows[first], *rows[second], 1
-                numbers += workspace, *to[job.out]
-        if numbers:
-            self.products.do(len(jobs), array("l", numbers), threads)
+                matrix = values[job.first]
+                numbers += *rows[job.second], matrix.data_ptr(), *matrix.stride(), workspace
+                numbers += rows[job.out]
+        self.products.do(len(jobs), array("l", numbers), threads)
 
     def _array(self, value: Tensor) -> Tensor:
         dense = value if value.is_contiguous() else value.contiguous()
@@ -295,6 +316,12 @@ class Loop:
         return lambda values: row.run(
             equation, *(values[a.name] if isinstance(a, Var) else a for a in args)
         )
+
+
+def _job(equation: Equation) -> _Job:
+    first, second = equation.inputs
+    m, k = (int(first.shape[0]), int(second.shape[0]))
+    return _Job(equation.op == "total_outer", m, k, first.name, second.name, equation.out.name)
 
 
 def _running(sizes: Iterable[int]) -> list[int]:

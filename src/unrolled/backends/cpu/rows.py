@@ -7,25 +7,24 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from unrolled.ir import Equation, Var
 
-
-class Rows(dict[Var, tuple[int, int]]):
+class Rows(dict[str, tuple[int, int]]):
     """By sequence: the address of its first row, and how many numbers lie between two rows.
 
-    Those in tensors and parts of others are looked up at their first use.
+    ``kept`` are those that the call writes to tensors, ``parts`` say which sequence each is a part
+    of, and from which element on.  Those in other tensors are looked up at their first use.
     """
 
     def __init__(
         self,
         values: Mapping[str, Tensor],
-        kept: Mapping[Var, Tensor],
-        parts: Mapping[Var, Equation],
+        kept: Mapping[str, Tensor],
+        parts: Mapping[str, tuple[str, int]],
         n_steps: int,
         n_examples: int,
         dtype: torch.dtype,
     ) -> None:
-        super().__init__((v, (t.data_ptr(), t.shape[2])) for v, t in kept.items())
+        super().__init__({n: (t.data_ptr(), t.shape[2]) for n, t in kept.items()})
         self.n_steps = n_steps
         self.n_examples = n_examples
         self._values = values
@@ -33,14 +32,14 @@ class Rows(dict[Var, tuple[int, int]]):
         self._dtype = dtype
         self._copies: list[Tensor] = []
 
-    def __missing__(self, var: Var) -> tuple[int, int]:
-        if var in self._parts:
-            part = self._parts[var]
-            address, apart = self[part.inputs[0]]
-            found = address + int(part["start"]) * self._dtype.itemsize, apart
+    def __missing__(self, name: str) -> tuple[int, int]:
+        if name in self._parts:
+            whole, start = self._parts[name]
+            address, apart = self[whole]
+            found = address + start * self._dtype.itemsize, apart
         else:
-            found = self._of(self._values[var.name])
-        self[var] = found
+            found = self._of(self._values[name])
+        self[name] = found
         return found
 
     def _of(self, value: Tensor) -> tuple[int, int]:

@@ -6,7 +6,7 @@ workspace.  A row is the vector of one step and one example.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
 import torch
@@ -65,20 +65,23 @@ def sequences(
 
 def in_tensors(
     of: Sequence, n_steps: int, n_examples: int, dtype: torch.dtype, backwards: bool
-) -> dict[Var, Tensor]:
+) -> Values:
     """A sequence as tensors [T, B, width] in memory that they share with nobody else."""
     if of.state is None:
-        return {of.var: POOL.empty((n_steps, n_examples, of.width), dtype)}
+        return {of.var.name: POOL.empty((n_steps, n_examples, of.width), dtype)}
     memory = POOL.empty((n_steps + 1, n_examples, of.width), dtype)
     now, late = of.offsets(n_examples, backwards)
-    return {of.var: _part(memory, now, n_steps), of.state: _part(memory, late, n_steps)}
+    return {
+        of.var.name: _part(memory, now, n_steps),
+        of.state.name: _part(memory, late, n_steps),
+    }
 
 
-def as_values(of: Sequence, memory: Mapping[Var, Tensor]) -> Values:
+def as_values(of: Sequence, memory: Values) -> Values:
     """Its tensors in the shapes and types of what they stand for, by name."""
     found: Values = {}
     for var in (of.var,) if of.state is None else (of.var, of.state):
-        value = memory[var]
+        value = memory[var.name]
         if value.shape[2] != of.length:
             value = value[..., : of.length]
         if var.dtype == "bool":
