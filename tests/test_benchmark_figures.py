@@ -26,6 +26,8 @@ from benchmarks.figures import (
     loop,
     loop_child,
     overhead,
+    parts,
+    parts_child,
     sittings,
     steps,
 )
@@ -37,6 +39,7 @@ from benchmarks.grid import Point, square
 from benchmarks.limits import Limits, Reading
 from benchmarks.machine import Machine
 from benchmarks.peers.ours import build
+from benchmarks.problems import make
 from benchmarks.results import Results, Run
 from benchmarks.results import save as save_results
 from benchmarks.stored import ResultsError, rows, write
@@ -71,6 +74,7 @@ ROWS: dict[str, tuple[Any, ...]] = {
         loop.Row("lstm", square(100, 32, 256), "inference", q(0.002), q(0.004), 0.7),
         loop.Row("gru", square(100, 32, 256), "backward", q(0.002), q(0.004), 0.66),
     ),
+    "parts": (parts.Row("gru", TINY, "training", q(0.01), q(0.004), q(0.001), q(0.005)),),
     "cells": (
         cells.Row("lstm_layer_norm", "training", TINY, 5, q(0.3), q(0.2), q(1.5)),
         cells.Row("lstm_peephole_gers", "training", TINY, 5, q(0.3), q(0.2), q(1.5)),
@@ -154,6 +158,33 @@ def test_each_loop_of_a_cell_is_measured() -> None:
         point = Point(**row["point"])
         peak_s = loop_flops("rnn", point) / 100e9
         assert row["of_peak"] == pytest.approx(peak_s / row["seconds"]["median"])
+
+
+@compiles
+def test_the_parts_of_a_call_are_within_it() -> None:
+    measured = fresh.run("benchmarks.figures.parts_child", "gru", "1", "40,16,64,64")
+    assert [row["mode"] for row in measured] == ["inference", "training"]
+    for row in measured:
+        inside = row["loop"]["low"] + row["around"]["low"]
+        assert 0 < inside < row["call"]["high"]
+        # The product is most of a loop's work at this size.
+        assert row["no_product"]["low"] < row["loop"]["high"]
+
+
+def test_parts_are_told_by_their_functions() -> None:
+    calls = [Call("ur_do", 1.0), Call("ur_run", 2.0), Call("ur_run", 8.0), Call("ur_do", 0.5)]
+    assert parts_child.told_apart(calls, 20.0) == parts_child.Round(20.0, 10.0, 1.5)
+    with pytest.raises(ValueError, match=r"found \['ur_else'\]"):
+        parts_child.told_apart([*calls, Call("ur_else", 1.0)], 20.0)
+
+
+@compiles
+def test_a_loop_without_its_product_is_whole_again_after_it() -> None:
+    contestant = build(make("rnn", TINY), "inference")
+    before = contestant.tensors(contestant.call())["y"].clone()
+    with parts_child.no_product():
+        contestant.call()
+    assert torch.equal(contestant.tensors(contestant.call())["y"], before)
 
 
 def test_a_child_that_fails_is_shown() -> None:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from benchmarks.figures import cells, first_call, learning, loop, overhead, steps
+from benchmarks.figures import cells, first_call, learning, loop, overhead, parts, steps
 from benchmarks.figures.setting import Setting
 from benchmarks.verdict import Verdict
 
@@ -40,6 +40,20 @@ FIGURES: dict[str, Figure] = {
             loop.line,
             loop.verdicts,
             loop.section,
+        ),
+        Figure(
+            "parts",
+            "Where a call's time goes",
+            "In milliseconds, and as parts of the call. *loop* are the compiled loops; beside it, "
+            "the same without their product with h: what is elementwise, and reading and writing "
+            "sequences. *products around* are those before and after the loops: of x, and in "
+            "training the gradients of x and of the weights. The *rest* is Python, torch's tensors "
+            "and its autograd.",
+            parts.Row,
+            parts.measure,
+            parts.line,
+            parts.verdicts,
+            parts.section,
         ),
         Figure(
             "cells",

@@ -1,0 +1,117 @@
+"""``python -m benchmarks.figures.parts_child CELL THREADS T,B,D,H …``: points of ``parts``.
+
+A process of its own, so that all compiled code is loaded while :mod:`timed_calls` looks on.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import json
+import sys
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from time import perf_counter
+
+import torch
+
+from benchmarks import machine
+from benchmarks.figures.parts import Row
+from benchmarks.figures.timed_calls import Call, timed
+from benchmarks.grid import Point
+from benchmarks.peers.contestant import Contestant
+from benchmarks.peers.ours import build
+from benchmarks.problems import MODES, make
+from benchmarks.timing import FEWEST_LONG_ROUNDS, SHORT_S, quartiles, settle
+from unrolled.backends.cpu.build import load
+from unrolled.backends.cpu.products import products
+
+LOOP, AROUND = "ur_run", "ur_do"
+PRODUCT = 2
+"""Where a loop finds its product in the table of ``templates/products.h``."""
+BUDGET_S, MOST_ROUNDS = 0.6, 25
+
+
+@dataclass(frozen=True)
+class Round:
+    """Seconds of one call, and of the compiled functions in it."""
+
+    call: float
+    loop: float
+    around: float
+
+
+def told_apart(calls: Sequence[Call], call_s: float) -> Round:
+    """What of a call was its loops, and what the products around them."""
+    unknown = {c.function for c in calls} - {
+        LOOP,
+        AROUND,
+        "ur_packed_size",
+        "ur_total_outer_workspace",
+    }
+    if unknown or not any(c.function == LOOP for c in calls):
+        raise ValueError(f"expected calls of {LOOP} and {AROUND}, found {sorted(unknown)}")
+    seconds = {name: sum(c.seconds for c in calls if c.function == name) for name in (LOOP, AROUND)}
+    return Round(call_s, seconds[LOOP], seconds[AROUND])
+
+
+def rounds(contestant: Contestant, calls: list[Call]) -> list[Round]:
+    """The call again and again, for ``BUDGET_S`` seconds or a few rounds."""
+    contestant.call()
+    found: list[Round] = []
+    end = perf_counter() + BUDGET_S
+    while len(found) < FEWEST_LONG_ROUNDS or (perf_counter() < end and len(found) < MOST_ROUNDS):
+        settle()
+        if not found or found[-1].call < SHORT_S:
+            contestant.call()
+        calls.clear()
+        start = perf_counter()
+        contestant.call()
+        found.append(told_apart(calls, perf_counter() - start))
+    return found
+
+
+@contextmanager
+def no_product() -> Generator[None]:
+    """Inside, loops call a function that does nothing in the place of their product."""
+    nothing = load("void ur_nothing(void) {}\n", {}).ur_nothing
+    table = (ctypes.c_void_p * (PRODUCT + 1)).from_address(products(torch.float32).table)
+    real = table[PRODUCT]
+    table[PRODUCT] = ctypes.cast(nothing, ctypes.c_void_p).value
+    try:
+        yield
+    finally:
+        table[PRODUCT] = real
+
+
+def measure(cell: str, points: Sequence[Point]) -> Iterator[Row]:
+    """The parts of each call of the cell at each point."""
+    with timed() as calls:
+        for point in points:
+            problem = make(cell, point)
+            for mode in MODES:
+                contestant = build(problem, mode)
+                whole = rounds(contestant, calls)
+                with no_product():
+                    without = rounds(contestant, calls)
+                yield Row(
+                    cell,
+                    point,
+                    mode,
+                    quartiles([r.call for r in whole]),
+                    quartiles([r.loop for r in whole]),
+                    quartiles([r.loop for r in without]),
+                    quartiles([r.around for r in whole]),
+                )
+
+
+def main() -> None:
+    """Print the rows as JSON."""
+    cell, threads, *sizes = sys.argv[1:]
+    machine.pin(int(threads))
+    points = [Point(*map(int, of.split(","))) for of in sizes]
+    print(json.dumps([asdict(row) for row in measure(cell, points)]))
+
+
+if __name__ == "__main__":
+    main()
