@@ -2,7 +2,8 @@
 
 python -m benchmarks.page [FILE]
 
-The other figures, memory's and the products' are in the files beside it.
+The other figures, memory's and the products' are in the files beside it; folders there hold the
+same of other machines, whose targets the page shows too.
 """
 
 from __future__ import annotations
@@ -62,7 +63,12 @@ def read(path: Path) -> Sources:
     )
 
 
-def page(of: Sources) -> str:
+def others(path: Path) -> tuple[Sources, ...]:
+    """Other machines' results: files of the same name in the folders beside this one."""
+    return tuple(read(found) for found in sorted(path.parent.glob(f"*/{path.name}")))
+
+
+def page(of: Sources, elsewhere: Sequence[Sources] = ()) -> str:
     """The whole page; what it says of causes is in ``docs/_benchmarks_notes.md``."""
     results = of.results
     parts = [
@@ -85,6 +91,14 @@ def page(of: Sources) -> str:
             if peer.name in drawn_figures:
                 parts.append(f"![times faster, by hidden size](benchmarks/{peer.name}.svg)")
             parts.append(_rows(of_peer))
+    for other in elsewhere:
+        parts += [
+            f"## On another machine: {other.results.machine.processor}",
+            _machine(other),
+            targets.section(other.results, other.record, other.memory),
+        ]
+        if other.products:
+            parts += ["### The products around the loop", products_page.section(other.products)]
     return "\n\n".join(parts) + "\n"
 
 
@@ -184,11 +198,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.page", description=__doc__)
     parser.add_argument("file", nargs="?", type=Path, default=DIRECTORY / "full.json")
     try:
-        sources = read(parser.parse_args().file)
+        path = parser.parse_args().file
+        sources, elsewhere = read(path), others(path)
         write(sources.results, DRAWINGS)
     except (Missing, ResultsError) as error:
         sys.exit(f"python -m benchmarks.page: {error}")
-    PAGE.write_text(page(sources), encoding="utf-8")
+    PAGE.write_text(page(sources, elsewhere), encoding="utf-8")
     print(f"written: {PAGE}")
 
 

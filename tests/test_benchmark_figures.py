@@ -355,7 +355,9 @@ def test_the_page_has_every_figure(tmp_path: Path) -> None:
         for of in figure.verdicts(ROWS[figure.name]):
             assert f"| {of.what} | {of.asked} | **{of.measured}** | {of.word} |" in written
     assert "| `gru` | 10 | 1 | 5 | 3 | 4 | **0.75** |" in written
-    assert "loop, cells, steps, first_call, overhead, learning: commit 0123456789ab" in written
+    assert (
+        "loop, parts, cells, steps, first_call, overhead, learning: commit 0123456789ab" in written
+    )
     assert "| input | MKL (`torch.mm`) | 1 | **2.00** | 2.00 at gru, T=6 " in written
     # Of the tables of targets: each peer's is there, unmeasured.
     assert not re.search(r"^\| (First calls|Peak memory) \|", written, re.MULTILINE)
@@ -363,6 +365,23 @@ def test_the_page_has_every_figure(tmp_path: Path) -> None:
     for text in written.splitlines():
         widths[-1:] = [widths[-1] | {text.count("|")}] if text[:1] == "|" else [widths[-1], set()]
     assert all(len(of_table) <= 1 for of_table in widths)
+
+
+def test_other_machines_are_told_apart_on_the_page(tmp_path: Path) -> None:
+    save_results(Results(HERE, (RUN,)), tmp_path / "full.json")
+    there = tmp_path / "there"
+    there.mkdir()
+    save_results(Results(replace(HERE, processor="another"), (RUN,)), there / "full.json")
+    save(replace(RECORD, machine=replace(HERE, processor="another")), there / FILE.name)
+    elsewhere = page.others(tmp_path / "full.json")
+    assert [of.results.machine.processor for of in elsewhere] == ["another"]
+    here, _, of_there = page.page(page.read(tmp_path / "full.json"), elsewhere).partition(
+        "\n## On another machine: another\n"
+    )
+    assert "the loop alone" not in here
+    assert "| the loop alone, inference |" in of_there
+    # Its headings stand below the machine's.
+    assert not re.search(r"^##? ", of_there, re.MULTILINE)
 
 
 def test_figures_of_another_machine_are_not_shown(tmp_path: Path) -> None:

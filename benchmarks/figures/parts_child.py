@@ -12,6 +12,7 @@ from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from time import perf_counter
+from unittest.mock import patch
 
 import torch
 
@@ -75,13 +76,13 @@ def rounds(contestant: Contestant, calls: list[Call]) -> list[Round]:
 def no_product() -> Generator[None]:
     """Inside, loops call a function that does nothing in the place of their product."""
     nothing = load("void ur_nothing(void) {}\n", {}).ur_nothing
-    table = (ctypes.c_void_p * (PRODUCT + 1)).from_address(products(torch.float32).table)
-    real = table[PRODUCT]
+    of_loops = products(torch.float32)
+    # The library's own table can't be written to.
+    layout = ctypes.c_void_p * (PRODUCT + 1)
+    table = layout.from_buffer_copy(layout.from_address(of_loops.table))
     table[PRODUCT] = ctypes.cast(nothing, ctypes.c_void_p).value
-    try:
+    with patch.object(of_loops, "table", ctypes.addressof(table)):
         yield
-    finally:
-        table[PRODUCT] = real
 
 
 def measure(cell: str, points: Sequence[Point]) -> Iterator[Row]:
