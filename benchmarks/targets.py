@@ -88,9 +88,9 @@ def _others(
     ]
     rows: list[tuple[str, ...]] = []
     for figure in FIGURES.values():
-        of_figure = figure.verdicts(record.rows(figure.name)) if record else []
-        verdicts += of_figure
-        if not of_figure:
+        measured = record.rows(figure.name) if record else ()
+        verdicts += figure.verdicts(measured)
+        if not measured:
             rows.append((figure.title, "", "not measured", "", ""))
     verdicts += memory_page.verdicts(of_memory)
     if not of_memory:

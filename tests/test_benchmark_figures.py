@@ -378,7 +378,7 @@ def test_other_machines_are_told_apart_on_the_page(tmp_path: Path) -> None:
     here, _, of_there = page.page(page.read(tmp_path / "full.json"), elsewhere).partition(
         "\n## On another machine: another\n"
     )
-    assert "the loop alone" not in here
+    assert "| the loop alone, inference |" not in here
     assert "| the loop alone, inference |" in of_there
     # Its headings stand below the machine's.
     assert not re.search(r"^##? ", of_there, re.MULTILINE)
