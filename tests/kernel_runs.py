@@ -85,10 +85,17 @@ SHARING: tuple[tuple[Share, int], ...] = (
 def shared(share: Share, threads: int) -> Generator[None, None, None]:
     """The CPU backend with its work shared this way, whatever its cost model says."""
     chosen, before = loop.share, torch.get_num_threads()
-    loop.share = share
+    asked: list[Shares] = []
+
+    def noted(n_steps: int, n_examples: int, work: Work, threads: int) -> Shares:
+        asked.append(share(n_steps, n_examples, work, threads))
+        return asked[-1]
+
+    loop.share = noted
     torch.set_num_threads(threads)
     try:
         yield
+        assert asked, "no loop asked how to share its work"
     finally:
         loop.share = chosen
         torch.set_num_threads(before)

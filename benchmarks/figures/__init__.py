@@ -4,6 +4,7 @@
 ``python -m benchmarks.page`` shows.
 
 loop        the recurrent loop alone, as a part of the multiply-add peak (timed_calls, loop_child)
+parts       where a call's time goes: loop, products, the rest (parts_child)
 cells       one of our cells against another
 steps       a step's time over the number of steps
 first_call  the first call of a process (first_call_child)

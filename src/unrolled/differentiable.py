@@ -89,7 +89,7 @@ class Recurrence(torch.autograd.Function):
         x, states = saved[0], saved[1 : 1 + n]
         parameters = dict(zip(names, saved[1 + n : 1 + n + len(names)], strict=True))
         kernel = compiled.kernel
-        if torch.is_grad_enabled():
+        if torch.is_grad_enabled() or torch_transforms():
             kernel = kernel if kernel.differentiable else ReferenceKernel(compiled.plan)
             run: Run = kernel.forward(x, states, parameters, keep=True)
             residuals = run.residuals

@@ -28,8 +28,9 @@ import torch
 from torch import Tensor
 
 from unrolled.backends.protocol import Gradients, Run, Values
+from unrolled.backends.reference import ReferenceKernel
 from unrolled.compiled import DTYPES, Compiled, compile_plan
-from unrolled.differentiable import Recurrence, wanted
+from unrolled.differentiable import Recurrence, torch_transforms, wanted
 from unrolled.ir import Graph, Var, concrete
 from unrolled.lower import Plan, lower
 from unrolled.saved import Saved, initial, saved
@@ -313,6 +314,11 @@ def _derivative(
     names = tuple(v.name for v in graph.parameters)
     _check_count("parameters", parameters, names)
     wrt = wanted(graph.inputs[0].name, graph.states, names, x, states, parameters)
+    if torch_transforms():
+        run = ReferenceKernel(_plan(step, ())).forward(
+            x, states, dict(zip(names, parameters, strict=True)), keep=False
+        )
+        return run.outputs["y"], run.states
     if not wrt:
         # As torch.library's own derivatives go on to what runs.
         with torch._C._AutoDispatchBelowAutograd():  # pyright: ignore[reportPrivateUsage]

@@ -41,7 +41,8 @@ def recurrence(
     steps are kept for the backward pass (``"sqrt"``: √T), the rest is computed again.
 
     Within ``torch.func``'s transforms and forward-mode AD, for which kernels have no rules, the
-    reference backend serves in the place of any other: torch transforms each of its operations.
+    reference backend serves in the place of any other, without ``checkpoint``: torch transforms
+    each of its operations.
 
     Raises ``TypeError`` or ``ValueError`` where an argument is missing, has the wrong shape, dtype
     or device, and :class:`CellError` where the cell can't be compiled.

@@ -3,24 +3,37 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
 from torch import Tensor
 from torch.autograd import forward_ad
+from torch.utils._python_dispatch import TorchDispatchMode
 
 import unrolled
 from unrolled import cells
+from unrolled.backends.cpu.build import compiler
 from unrolled.cell import Cell
 
 STEPS, BATCH, D, H = 4, 3, 2, 5
 CELLS = (cells.rnn, cells.gru, cells.lstm_peephole_gers, cells.lstm_layer_norm)
 
 # Torch's own decompositions for forward mode are made by torch.jit.script, which is deprecated.
-pytestmark = pytest.mark.filterwarnings("ignore:`torch.jit:DeprecationWarning")
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:`torch.jit:DeprecationWarning"),
+    pytest.mark.skipif(compiler() is None, reason="needs a C compiler"),
+]
 
 each_cell = pytest.mark.parametrize("cell", CELLS, ids=lambda cell: cell.name)
 each_backend = pytest.mark.parametrize("backend", ["auto", "cpu", "reference"])
+
+
+class _LooksOn(TorchDispatchMode):
+    """Sees every operation, and lets it run."""
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        return func(*args, **(kwargs or {}))
 
 
 def run_of(cell: Cell, backend: str) -> tuple[Callable[..., Tensor], Tensor, dict[str, Tensor]]:
@@ -59,6 +72,7 @@ def test_forward_mode_is_the_derivative(cell: Cell, backend: str) -> None:
 @each_cell
 def test_no_grad_keeps_tangents(cell: Cell) -> None:
     run, x, params = run_of(cell, "cpu")
+    before = run(x, params)
     with forward_ad.dual_level():
         dual = forward_ad.make_dual(x, torch.ones_like(x))
         expected = forward_ad.unpack_dual(run(dual, params)).tangent
@@ -68,7 +82,27 @@ def test_no_grad_keeps_tangents(cell: Cell) -> None:
     assert found is not None
     assert torch.equal(found, expected)
     # Once the level is left, kernels serve again.
-    assert torch.equal(run(x, params), run(x, params))
+    assert torch.equal(run(x, params), before)
+
+
+@each_cell
+def test_tangents_of_cotangents_and_of_operators(cell: Cell) -> None:
+    """A graph made by kernels outside the level, and the operator that torch.export keeps."""
+    results: list[list[Tensor | None]] = []
+    for backend in ("cpu", "reference"):
+        run, x, params = run_of(cell, backend)
+        y = run(x.requires_grad_(), params)
+        with forward_ad.dual_level():
+            d = forward_ad.make_dual(torch.ones_like(y), y.detach())
+            (d_x,) = torch.autograd.grad(y, x, d)
+            found = [forward_ad.unpack_dual(d_x).tangent]
+            dual = forward_ad.make_dual(x.detach(), torch.ones_like(x))
+            with _LooksOn():
+                found.append(forward_ad.unpack_dual(run(dual, params)).tangent)
+        results.append(found)
+    for found, expected in zip(*results, strict=True):
+        assert found is not None
+        torch.testing.assert_close(found, expected)
 
 
 @each_cell

@@ -53,7 +53,11 @@ def test_generated_code_stays_within_its_memory_and_the_language(tmp_path: Path)
 
 @pytest.mark.parametrize(
     ("fault", "report"),
-    [("overflow", "heap-buffer-overflow"), ("undefined", "shift exponent 32 is too large")],
+    [
+        ("overflow", "heap-buffer-overflow"),
+        ("undefined", "shift exponent 32 is too large"),
+        ("beside", "use-after-poison"),
+    ],
 )
 def test_the_sanitizers_see_what_is_wrong(tmp_path: Path, fault: str, report: str) -> None:
     done = sanitized(tmp_path, fault)

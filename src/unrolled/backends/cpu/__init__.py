@@ -4,7 +4,10 @@ place    which equations the loop takes, and which stay around it
 layout   fused loops, scratch memory, levels
 emit     the C, into templates/loop.c
 build    compiler, cache, loading
-kernel   the run: products before, the loop, products after
+around   what stays outside the loop: products as jobs, the rest as calls to torch
+loop     one direction: jobs before, the loop, jobs after, on one workspace
+kernel   both directions as outputs, residuals and gradients
+sharing  how threads share the work
 explain  the choices that are not in the plan, in words
 """
 

@@ -66,13 +66,15 @@ def _stays(
     if _is_part(equation):
         return equation.out.name not in wanted and read <= jobs
     if _is_join(equation):
-        return all(
+        parts = {*equation.inputs}
+        own = all(
             v in of
             and of[v].op == "total_outer"
             and v.name not in wanted
             and _read_by(v, after) == {equation}
-            for v in equation.inputs
-        ) and len({*equation.inputs}) == len(equation.inputs)
+            for v in parts
+        )
+        return own and len(parts) == len(equation.inputs) and not read & jobs
     # A sum of products has its own memory, which only torch reads.
     return equation.op == "matmul" or all(_is_join(e) or e not in jobs for e in read)
 

@@ -58,7 +58,9 @@ class CpuKernel:
         values, final = self._loop(like.dtype, True).run({**residuals, **d_named}, d_states, like)
         over_time = {v.name for v in forward.inputs}
         outputs = {
-            o.name: _own(values, o.var, like, ()) if o.name in over_time else values[o.var.name]
+            o.name: _own(values, o.var, like, ())
+            if o.name in over_time
+            else _alone(values[o.var.name])
             for o in graph.outputs
         }
         return Gradients(outputs, final)
@@ -71,4 +73,9 @@ def _own(values: Values, var: Var, like: Tensor, given: Collection[Var]) -> Tens
         return value.expand(*like.shape[:2], *value.shape).clone(
             memory_format=torch.contiguous_format
         )
-    return value.clone() if var in given else value.contiguous()
+    return value.clone() if var in given else _alone(value)
+
+
+def _alone(value: Tensor) -> Tensor:
+    """``value``, or a copy where it is part of a tensor: autograd forbids writing to such."""
+    return value.clone(memory_format=torch.contiguous_format) if value._is_view() else value

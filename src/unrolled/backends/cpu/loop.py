@@ -59,19 +59,18 @@ class _Job:
 
 
 @dataclass(frozen=True)
-class _Layout:
+class Workspace:
     """How a call of so many steps and examples is shared, and what its workspace holds where.
 
-    In numbers: ``size`` of all, and the offsets of the packed matrices, of the jobs' own memory, of
-    the loop's scratch memory, and of the sequences, with the width of each.
+    In numbers: ``size`` of all, and the areas of the barrier, the packed matrices, the jobs' own
+    memory, the loop's scratch memory, and each sequence: where it starts and how long it is.
+    ``sequences`` are named with their area, where they start in it, and their width.
     """
 
     shares: Shares
     size: int
-    packed: int
-    jobs: int
-    scratch: int
-    sequences: tuple[tuple[str, int, int], ...]
+    areas: tuple[tuple[int, int], ...]
+    sequences: tuple[tuple[str, int, int, int], ...]
 
 
 class Loop:
@@ -106,7 +105,7 @@ class Loop:
         self._job_packed = max((self._packed_size(e) for e in jobs if e.op == "matmul"), default=0)
         self._streams = [v.name for v in self.source.streams]
         self._arrays = [v.name for v in self.source.arrays]
-        self._read = [e.inputs[0].name for e in self.source.matrices]
+        self._factors = [e.inputs[0].name for e in self.source.matrices]
         self._shapes = {e.inputs[0].name: concrete(e.inputs[0].shape) for e in self.source.matrices}
         self._written = [v.name for v in self.source.written]
         self._constants = {
@@ -120,7 +119,7 @@ class Loop:
             (e.out.name, self._call_to_torch(e), done)
             for e, done in zip(self._around.last, self._last_read(outliving), strict=True)
         ]
-        self._layouts = lru_cache(maxsize=256)(self._layout)
+        self._workspaces = lru_cache(maxsize=256)(self.workspace)
         self._kept = [s for s in self._sequences if s.kept]
         self._final_shapes = [concrete(s.shape) for s in placement.graph.states]
 
@@ -201,8 +200,8 @@ class Loop:
             kept.update(v.name for v in equation.inputs)
         return last[::-1]
 
-    def _layout(self, n_steps: int, n_examples: int, threads: int) -> _Layout:
-        shares = share(n_steps, n_examples, self._work, threads)
+    def workspace(self, n_steps: int, n_examples: int, threads: int, shares: Shares) -> Workspace:
+        """The workspace of a call, whose work is shared in this way."""
         at_once = n_examples if shares.split else shares.threads * shares.block
         of_jobs = self.products.outer_workspace(threads) if self._matrices else 0
         local = [s for s in self._sequences if not s.kept]
@@ -213,14 +212,15 @@ class Loop:
             at_once * self.source.scratch_row,
             *(_whole(s.size(n_steps, n_examples)) for s in local),
         ]
-        _, packed, jobs, scratch, *starts = _running(sizes)
-        places: list[tuple[str, int, int]] = []
-        for sequence, start in zip(local, starts, strict=True):
+        first = len(sizes) - len(local)
+        places: list[tuple[str, int, int, int]] = []
+        for area, sequence in enumerate(local, first):
             now, late = sequence.offsets(n_examples, self._backwards)
-            places.append((sequence.var.name, start + now, sequence.width))
+            places.append((sequence.var.name, area, now, sequence.width))
             if sequence.state is not None:
-                places.append((sequence.state.name, start + late, sequence.width))
-        return _Layout(shares, sum(sizes) + ALIGNMENT, packed, jobs, scratch, tuple(places))
+                places.append((sequence.state.name, area, late, sequence.width))
+        areas = tuple(zip(_running(sizes), sizes, strict=True))
+        return Workspace(shares, sum(sizes) + ALIGNMENT, areas, tuple(places))
 
     def _call(
         self,
@@ -235,20 +235,21 @@ class Loop:
         """The jobs before the loop, the loop, and the jobs after it."""
         source, size = self.source, self._dtype.itemsize
         n_steps, n_examples = rows.n_steps, rows.n_examples
-        layout = self._layouts(n_steps, n_examples, threads)
-        shares = layout.shares
-        workspace = POOL.workspace(layout.size, self._dtype)
+        shares = share(n_steps, n_examples, self._work, threads)
+        plan = self._workspaces(n_steps, n_examples, threads, shares)
+        workspace = POOL.workspace(plan.size, self._dtype)
         begin = aligned(workspace)
-        scratch, of_jobs = begin + layout.scratch * size, begin + layout.jobs * size
-        for name, at, width in layout.sequences:
-            rows[name] = begin + at * size, width
+        at = [begin + start * size for start, _ in plan.areas]
+        barrier, at_packed, of_jobs, scratch, *_ = at
+        for name, area, start, width in plan.sequences:
+            rows[name] = at[area] + start * size, width
         self._do(self._jobs_before, values, rows, matrices, of_jobs, threads)
-        packed = {n: begin + (layout.packed + at) * size for n, at in self._packed_at.items()}
+        packed = {n: at_packed + start * size for n, start in self._packed_at.items()}
         streams = [rows[name] for name in self._streams]
         arrays = [self._array(values[name]) for name in self._arrays]
         numbers = [
             n_steps, n_examples, shares.block, shares.split, shares.threads, self._backwards,
-            source.scratch_row, len(packed), self.products.table, begin, scratch,
+            source.scratch_row, len(packed), self.products.table, barrier, scratch,
         ]  # fmt: skip
         for name, to in packed.items():
             matrix, (m, k) = values[name], self._shapes[name]
@@ -256,7 +257,7 @@ class Loop:
         numbers += [address for address, _ in streams]
         numbers += [apart for _, apart in streams]
         numbers += [a.data_ptr() for a in arrays]
-        numbers += [packed[name] for name in self._read]
+        numbers += [packed[name] for name in self._factors]
         numbers += [s.data_ptr() for s in states]
         numbers += [rows[name][0] for name in self._written]
         numbers += [t.data_ptr() for t in final]

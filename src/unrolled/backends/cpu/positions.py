@@ -25,7 +25,9 @@ def positions(equation: Equation) -> list[tuple[Var, list[tuple[int, int]]]]:
     marked: list[torch.Tensor] = []
     for source in equation.inputs:
         n = n_elements(source.shape)
-        marked.append(torch.arange(base, base + n).reshape([int(s) for s in source.shape]))
+        marked.append(
+            torch.arange(base, base + n, device="cpu").reshape([int(s) for s in source.shape])
+        )
         base += n
     result = TABLE[equation.op].run(equation, *marked).reshape(-1).tolist()
     base = 0

@@ -36,8 +36,10 @@ enum {
     ROW_BLOCK = 128,
     STEP_BLOCK = BYTES == 64 ? 192 : 256,
     M_BLOCK = 256,
-    TILE_SIZE = STEP_BLOCK * ROWS + LANES,
+    TILE_SIZE = STEP_BLOCK * ROWS + LANES, /* so that tiles begin in different sets of a cache */
     N_BLOCK = 12 * PANEL,
+    A_TILES = M_BLOCK / ROWS * TILE_SIZE,
+    OUTER_WORKSPACE = A_TILES + STEP_BLOCK * (N_BLOCK + PANEL), /* of one thread: of a, then of b */
     FEW = (1 << 19) / sizeof(real),
     WORTH = 4000000, /* multiplications from which threads are started: some 30 us of one */
 };
@@ -267,12 +269,13 @@ static void panels_share(void *job, int id, int n_threads) {
 void ur_product_all(long rows, const real *x, long x_row, long k, long m, const real *w, long w_out,
                     long w_in, real *packed, real *out, long out_row, long threads) {
     const matrix_t matrix = {k, m, w, w_out, w_in, packed};
-    const int few = rows * k <= FEW;
+    const int few = rows * k <= FEW && count_panels(m) >= threads;
     if (!few) pack(&matrix, threads);
     const long per_thread = (rows + threads - 1) / threads;
     const long block = MIN((long)ROW_BLOCK, (per_thread + ROWS - 1) / ROWS * ROWS);
     product_all_t product = {rows, x, x_row, &matrix, out, out_row, block, 0};
-    in_parallel(rows * k * m > WORTH ? threads : 1, few ? panels_share : rows_share, &product);
+    const long packing = few ? 16 * k * m : 0; /* which takes the time of so many multiplications */
+    in_parallel(rows * k * m + packing > WORTH ? threads : 1, few ? panels_share : rows_share, &product);
 }
 
 /* Pack width columns from j of rows of b, k of them, as a panel. */
@@ -328,7 +331,7 @@ typedef struct {
 
 /* The columns of a from m0 to m1. */
 static void outer_columns(const outer_t *c, long m0, long m1, real *a_tiles) {
-    real *const panels = a_tiles + M_BLOCK / ROWS * TILE_SIZE;
+    real *const panels = a_tiles + A_TILES;
     for (long j0 = 0, j1; j0 < c->n; j0 = j1) {
         for (j1 = j0; j1 < c->n && j1 < j0 + N_BLOCK;) j1 += vectors(j1, c->n) * LANES;
         for (long s = 0; s < c->steps; s += STEP_BLOCK) {
@@ -355,7 +358,7 @@ static void outer_share(void *job, int id, int n_threads) {
     const outer_t *const c = job;
     const long tiles = (c->m + ROWS - 1) / ROWS, part = (tiles + n_threads - 1) / n_threads * ROWS;
     const long m0 = MIN(c->m, id * part), m1 = MIN(c->m, m0 + part);
-    if (m0 < m1) outer_columns(c, m0, m1, c->workspace + id * (M_BLOCK / ROWS * TILE_SIZE + STEP_BLOCK * (N_BLOCK + PANEL)));
+    if (m0 < m1) outer_columns(c, m0, m1, c->workspace + id * OUTER_WORKSPACE);
 }
 
 /* out[m, n] = sum over steps of a[step, m] b[step, n]: the gradient of a weight.
@@ -366,7 +369,7 @@ void ur_total_outer(long steps, long m, long n, const real *a, long a_row, const
     outer_t outer = {steps, m, n, a, a_row, b, b_row, out, out_row, workspace};
     in_parallel(steps * m * n > WORTH ? threads : 1, outer_share, &outer);
 }
-long ur_total_outer_workspace(long threads) { return threads * (M_BLOCK / ROWS * TILE_SIZE + STEP_BLOCK * (N_BLOCK + PANEL)); }
+long ur_total_outer_workspace(long threads) { return threads * OUTER_WORKSPACE; }
 
 /* A product over all steps, of x with W or the sum of outer products of x's rows [m] with w's [k]. */
 typedef struct {
