@@ -9,16 +9,15 @@ import json
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
-from time import perf_counter
+from functools import partial
 
 from benchmarks import machine
 from benchmarks.figures.loop import Part, Row
-from benchmarks.figures.timed_calls import Call, timed
+from benchmarks.figures.timed_calls import Call, rounds, timed
 from benchmarks.grid import Point
-from benchmarks.peers.contestant import Contestant
 from benchmarks.peers.ours import build
 from benchmarks.problems import MODES, Mode, make
-from benchmarks.timing import FEWEST_LONG_ROUNDS, SHORT_S, quartiles, settle
+from benchmarks.timing import quartiles
 from benchmarks.work import loop_flops
 
 LOOP = "ur_run"
@@ -26,7 +25,7 @@ PARTS: dict[Mode, tuple[Part, ...]] = {
     "inference": ("inference",),
     "training": ("forward", "backward"),
 }
-BUDGET_S, MOST_ROUNDS = 1.0, 15
+BUDGET_S = 1.0
 
 
 class NoLoop(Exception):
@@ -41,7 +40,7 @@ class Round:
     call: float
 
 
-def split(calls: Sequence[Call], mode: Mode, call_s: float) -> Round:
+def split(mode: Mode, calls: Sequence[Call], call_s: float) -> Round:
     """What a call's compiled functions took.
 
     Raises :class:`NoLoop` where the loop was not called once a direction.
@@ -55,22 +54,6 @@ def split(calls: Sequence[Call], mode: Mode, call_s: float) -> Round:
     return Round(loops, call_s)
 
 
-def rounds(contestant: Contestant, calls: list[Call], mode: Mode) -> list[Round]:
-    """The call again and again, for ``BUDGET_S`` seconds or a few rounds."""
-    contestant.call()  # compiles
-    found: list[Round] = []
-    end = perf_counter() + BUDGET_S
-    while len(found) < FEWEST_LONG_ROUNDS or (perf_counter() < end and len(found) < MOST_ROUNDS):
-        settle()
-        if not found or found[-1].call < SHORT_S:
-            contestant.call()
-        calls.clear()
-        start = perf_counter()
-        contestant.call()
-        found.append(split(calls, mode, perf_counter() - start))
-    return found
-
-
 def measure(cell: str, points: Sequence[Point], gflops: float) -> Iterator[Row]:
     """Each loop of the cell at each point."""
     with timed() as calls:
@@ -78,7 +61,8 @@ def measure(cell: str, points: Sequence[Point], gflops: float) -> Iterator[Row]:
             problem = make(cell, point)
             peak_s = loop_flops(cell, point) / gflops / 1e9
             for mode in MODES:
-                done = rounds(build(problem, mode), calls, mode)
+                told = partial(split, mode)
+                done = rounds(build(problem, mode), calls, told, BUDGET_S)
                 whole = quartiles([r.call for r in done])
                 for number, part in enumerate(PARTS[mode]):
                     seconds = quartiles([r.loops[number] for r in done])

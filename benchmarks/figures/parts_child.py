@@ -11,26 +11,24 @@ import sys
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
-from time import perf_counter
 from unittest.mock import patch
 
 import torch
 
 from benchmarks import machine
 from benchmarks.figures.parts import Row
-from benchmarks.figures.timed_calls import Call, timed
+from benchmarks.figures.timed_calls import Call, rounds, timed
 from benchmarks.grid import Point
-from benchmarks.peers.contestant import Contestant
 from benchmarks.peers.ours import build
 from benchmarks.problems import MODES, make
-from benchmarks.timing import FEWEST_LONG_ROUNDS, SHORT_S, quartiles, settle
+from benchmarks.timing import quartiles
 from unrolled.backends.cpu.build import load
 from unrolled.backends.cpu.products import products
 
 LOOP, AROUND = "ur_run", "ur_do"
 PRODUCT = 2
 """Where a loop finds its product in the table of ``templates/products.h``."""
-BUDGET_S, MOST_ROUNDS = 0.6, 25
+BUDGET_S = 0.6
 
 
 @dataclass(frozen=True)
@@ -56,22 +54,6 @@ def told_apart(calls: Sequence[Call], call_s: float) -> Round:
     return Round(call_s, seconds[LOOP], seconds[AROUND])
 
 
-def rounds(contestant: Contestant, calls: list[Call]) -> list[Round]:
-    """The call again and again, for ``BUDGET_S`` seconds or a few rounds."""
-    contestant.call()
-    found: list[Round] = []
-    end = perf_counter() + BUDGET_S
-    while len(found) < FEWEST_LONG_ROUNDS or (perf_counter() < end and len(found) < MOST_ROUNDS):
-        settle()
-        if not found or found[-1].call < SHORT_S:
-            contestant.call()
-        calls.clear()
-        start = perf_counter()
-        contestant.call()
-        found.append(told_apart(calls, perf_counter() - start))
-    return found
-
-
 @contextmanager
 def no_product() -> Generator[None]:
     """Inside, loops call a function that does nothing in the place of their product."""
@@ -92,9 +74,9 @@ def measure(cell: str, points: Sequence[Point]) -> Iterator[Row]:
             problem = make(cell, point)
             for mode in MODES:
                 contestant = build(problem, mode)
-                whole = rounds(contestant, calls)
+                whole = rounds(contestant, calls, told_apart, BUDGET_S)
                 with no_product():
-                    without = rounds(contestant, calls)
+                    without = rounds(contestant, calls, told_apart, BUDGET_S)
                 yield Row(
                     cell,
                     point,
