@@ -18,11 +18,18 @@ Sizes = tuple[tuple[str, int], ...]
 _Signature = tuple[type, tuple[int, ...], torch.dtype, torch.device]
 
 
-def sizes(cell: Cell, x: Tensor, states: tuple[Tensor, ...], params: Mapping[str, Tensor]) -> Sizes:
+def sizes(
+    cell: Cell,
+    x: Tensor,
+    states: tuple[Tensor, ...],
+    params: Mapping[str, Tensor],
+    packed: bool = False,
+) -> Sizes:
     """The named sizes of ``cell``, such as D and H, that the arguments imply.
 
-    ``x`` is [T, B, D], ``states`` [B, size] each.  Raises ``TypeError`` or ``ValueError`` where
-    one is missing, is no tensor, or has another shape, dtype or device than it must have.
+    ``x`` is [T, B, D], or ``packed`` [1, N, D]; ``states`` are [B, size] each.  Raises
+    ``TypeError`` or ``ValueError`` where one is missing, is no tensor, or has another shape, dtype
+    or device than it must have.
     """
     try:
         first, *others = [
@@ -33,7 +40,10 @@ def sizes(cell: Cell, x: Tensor, states: tuple[Tensor, ...], params: Mapping[str
     if len(first[1]) != 3:
         raise ValueError(f"x must be [T, B, D], got the shape {list(first[1])}")
     # Its length is the one thing of x that no size follows from.
-    one_step = (first[0], first[1][1:], *first[2:])
+    step_shape = first[1][1:]
+    if packed and others and others[0][1]:
+        step_shape = (others[0][1][0], first[1][2])
+    one_step = (first[0], step_shape, *first[2:])
     return _sizes(cell, one_step, tuple(others), tuple(params))
 
 

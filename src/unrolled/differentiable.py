@@ -8,6 +8,7 @@ differentiate it again.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any, Protocol, cast
 
 import torch
@@ -17,6 +18,7 @@ from torch.autograd import forward_ad
 from unrolled.backends.protocol import Gradients, Run
 from unrolled.backends.reference import ReferenceKernel
 from unrolled.compiled import Compiled
+from unrolled.steps import EVEN, Steps
 
 
 class Named(Protocol):
@@ -38,7 +40,8 @@ def wanted(
 ) -> tuple[str, ...]:
     """What a backward pass may be asked for, by name: input and parameters, or else the states.
 
-    The states' cotangents are carried in any case; they are named where nothing else is wanted.
+    ``states`` are all states that are given, those that resets put in too.  Their cotangents are
+    carried in any case; they are named where nothing else is wanted.
     """
     if not torch.is_grad_enabled():
         return ()
@@ -58,44 +61,56 @@ def torch_transforms() -> bool:
     )
 
 
-class Recurrence(torch.autograd.Function):
-    """``apply(compiled, number of states, parameter names, x, *states, *parameters)``.
+@dataclass(frozen=True, eq=False)
+class Call:
+    """What is called, besides tensors: the kernel's plan, its outputs' names, and the way through.
 
-    Gives ``y`` [T, B, size] and the final states [B, size].
+    ``parameters`` are the names of the parameters' tensors.
+    """
+
+    compiled: Compiled
+    outputs: tuple[str, ...]
+    parameters: tuple[str, ...]
+    steps: Steps = EVEN
+
+
+class Recurrence(torch.autograd.Function):
+    """``apply(call, number of states, number of fresh ones, x, *states, *fresh, *parameters)``.
+
+    Gives the outputs [T, B, size] in the order of ``call.outputs``, and the final states [B, size].
     """
 
     @staticmethod
     def forward(  # type: ignore[override]
-        ctx: Any,
-        compiled: Compiled,
-        n_states: int,
-        names: tuple[str, ...],
-        x: Tensor,
-        *tensors: Tensor,
+        ctx: Any, call: Call, n_states: int, n_fresh: int, x: Tensor, *tensors: Tensor
     ) -> tuple[Tensor, ...]:
-        states, parameters = tensors[:n_states], dict(zip(names, tensors[n_states:], strict=True))
-        run = compiled.kernel.forward(x, states, parameters, keep=True)
-        ctx.compiled, ctx.n_states, ctx.names = compiled, n_states, names
+        states, fresh = tensors[:n_states], tensors[n_states : n_states + n_fresh]
+        parameters = dict(zip(call.parameters, tensors[n_states + n_fresh :], strict=True))
+        run = call.compiled.kernel.forward(x, states, parameters, True, call.steps, fresh)
+        ctx.call, ctx.n_states, ctx.n_fresh = call, n_states, n_fresh
         ctx.kept = tuple(run.residuals)
-        y = run.outputs["y"]
-        # A residual may lie in y's memory: saved, y has torch notice if someone writes to it.
-        ctx.save_for_backward(x, *tensors, *run.residuals.values(), y)
-        return (y, *run.states)
+        outputs = [run.outputs[name] for name in call.outputs]
+        # A residual may lie in an output's memory: saved, it has torch notice if someone writes
+        # to it.
+        ctx.save_for_backward(x, *tensors, *run.residuals.values(), *outputs)
+        return (*outputs, *run.states)
 
     @staticmethod
     def backward(ctx: Any, *d: Tensor) -> tuple[Any, ...]:
-        compiled, n, names = cast(Compiled, ctx.compiled), ctx.n_states, ctx.names
-        saved = ctx.saved_tensors
-        x, states = saved[0], saved[1 : 1 + n]
-        parameters = dict(zip(names, saved[1 + n : 1 + n + len(names)], strict=True))
-        kernel = compiled.kernel
+        call, saved = cast(Call, ctx.call), ctx.saved_tensors
+        x, states, saved = saved[0], saved[1 : 1 + ctx.n_states], saved[1 + ctx.n_states :]
+        fresh, saved = saved[: ctx.n_fresh], saved[ctx.n_fresh :]
+        n, n_outputs = len(call.parameters), len(call.outputs)
+        parameters = dict(zip(call.parameters, saved[:n], strict=True))
+        kernel = call.compiled.kernel
         if torch.is_grad_enabled() or torch_transforms():
-            kernel = kernel if kernel.differentiable else ReferenceKernel(compiled.plan)
-            run: Run = kernel.forward(x, states, parameters, keep=True)
+            kernel = kernel if kernel.differentiable else ReferenceKernel(call.compiled.plan)
+            run: Run = kernel.forward(x, states, parameters, True, call.steps, fresh)
             residuals = run.residuals
         else:
-            residuals = dict(zip(ctx.kept, saved[1 + n + len(names) : -1], strict=True))
-        found: Gradients = kernel.backward(residuals, {"y": d[0]}, d[1:])
-        d_x = found.outputs.get(compiled.plan.forward.graph.inputs[0].name)
-        d_parameters = (found.outputs.get(name) for name in names)
-        return (None, None, None, d_x, *found.states, *d_parameters)
+            residuals = dict(zip(ctx.kept, saved[n : n + len(ctx.kept)], strict=True))
+        d_outputs = dict(zip(call.outputs, d[:n_outputs], strict=True))
+        found: Gradients = kernel.backward(residuals, d_outputs, d[n_outputs:], call.steps)
+        d_x = found.outputs.get(call.compiled.plan.forward.graph.inputs[0].name)
+        d_parameters = (found.outputs.get(name) for name in call.parameters)
+        return (None, None, None, d_x, *found.states, *found.fresh, *d_parameters)

@@ -13,7 +13,7 @@ After the manner of JAX's jaxpr (Autodidax, part 1): small, frozen, and good to 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import PurePath
 from typing import Any, Literal
@@ -163,6 +163,25 @@ class Graph:
             constants=tuple(c for c in self.constants if c.var in needed),
         )
 
+    def giving(self, names: Sequence[str]) -> Graph:
+        """With these outputs, in this order, in place of its own.
+
+        A name is that of an output, of a state (its value after the step), or of any value that the
+        step computes.  ``ValueError`` where there is none of that name.
+        """
+        computed = {e.out.name: e.out for e in self.equations}
+        after = {s.name: n for s, n in zip(self.states, self.next_states, strict=True)}
+        known = {**computed, **after, **{o.name: o.var for o in self.outputs}}
+        for name in names:
+            if name not in known:
+                own = [o.name for o in self.outputs] + [n for n in after if n not in ("y",)]
+                others = [n for n in computed if not _provisional(n) and n not in own]
+                raise ValueError(
+                    f"{self.name} has no {name!r} to put out: expected one of "
+                    f"{', '.join(dict.fromkeys([*own, *others]))}"
+                )
+        return replace(self, outputs=tuple(Output(n, known[n]) for n in names))
+
     def rename(self, names: Mapping[str, str]) -> Graph:
         """With variables renamed; names not in the mapping stay."""
 
@@ -256,6 +275,11 @@ def _attribute(value: Any) -> str:
     if isinstance(value, float):
         return number(value)
     return str(value)
+
+
+def _provisional(name: str) -> bool:
+    """Whether this is a name that the tracer gave to a value that has none."""
+    return name[0] == "v" and name[1:].isdigit()
 
 
 def n_elements(shape: Shape) -> int:

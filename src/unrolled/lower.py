@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from unrolled.ir import Graph, Var
@@ -35,12 +35,12 @@ class Plan:
         return describe(self)
 
 
-def lower(step: Graph, outputs: Collection[str] = ("y",), wrt: Collection[str] = ()) -> Plan:
+def lower(step: Graph, outputs: Sequence[str] = ("y",), wrt: Collection[str] = ()) -> Plan:
     """Compile one step: ``outputs`` are computed, and differentiated with respect to ``wrt``.
 
     ``wrt`` names inputs and parameters, or states; empty, there is no reverse pass.
     """
-    graph = step.prune(outputs)  #                 Graph: what is wanted, as the user wrote it
+    graph = step.giving(outputs).prune()  #        Graph: what is wanted, as the user wrote it
     graph = simplify(graph)  #                     equal values once, neutral elements gone
     graph = simplify(split_concatenated(graph))  # W @ [h, x]  ->  W_h @ h + W_x @ x
     graph = simplify(stack(graph))  #              products that share a vector become one

@@ -27,16 +27,18 @@ from typing import Any, cast
 import torch
 from torch import Tensor
 
-from unrolled.backends.protocol import Gradients, Run, Values
+from unrolled.backends.protocol import Gradients, Run, Stepper, Values
 from unrolled.backends.reference import ReferenceKernel
-from unrolled.compiled import DTYPES, Compiled, compile_plan
-from unrolled.differentiable import Recurrence, torch_transforms, wanted
+from unrolled.compiled import Compiled, compile_plan
+from unrolled.differentiable import Call, Recurrence, torch_transforms, wanted
 from unrolled.ir import Graph, Var, concrete
 from unrolled.lower import Plan, lower
+from unrolled.operator_checks import check, check_count, check_tensor
 from unrolled.saved import Saved, initial, saved
 from unrolled.serialize import graph_from_dict, graph_to_dict
+from unrolled.steps import EVEN, Steps
 
-_LIBRARY = torch.library.Library("unrolled", "DEF")
+LIBRARY = torch.library.Library("unrolled", "DEF")
 _ARGUMENTS = "str backend, Tensor x, Tensor[] states, Tensor[] parameters"
 SCHEMAS = {
     "recurrence": f"(str step, {_ARGUMENTS}) -> (Tensor, Tensor[])",
@@ -63,13 +65,14 @@ def step_text(graph: Graph) -> str:
 
 
 @lru_cache(maxsize=1024)
-def _graph(step: str) -> Graph:
+def graph_of(step: str) -> Graph:
+    """The mirror of :func:`step_text`."""
     return graph_from_dict(json.loads(step))
 
 
 @lru_cache(maxsize=1024)
 def _plan(step: str, wrt: tuple[str, ...]) -> Plan:
-    return lower(_graph(step), ("y",), wrt)
+    return lower(graph_of(step), ("y",), wrt)
 
 
 @lru_cache(maxsize=1024)
@@ -89,11 +92,11 @@ def _forward(
     step: str, wrt: Sequence[str], backend: str, x: Tensor, states: Sequence[Tensor],
     parameters: Sequence[Tensor],
 ) -> tuple[Tensor, list[Tensor], list[Tensor]]:  # fmt: skip
-    names = _check(_graph(step), x, states, parameters)
+    names = check(graph_of(step), x, states, parameters)
     kernel = _compiled(step, tuple(wrt), backend, x.device.type).kernel
     run = kernel.forward(x, states, dict(zip(names, parameters, strict=True)), keep=bool(wrt))
     kept = [run.residuals[v.name] for v in _saved(step, tuple(wrt)).kept]
-    y, *results = _own([run.outputs["y"], *run.states, *kept], (x, *states, *parameters))
+    y, *results = own([run.outputs["y"], *run.states, *kept], (x, *states, *parameters))
     return y, results[: len(states)], results[len(states) :]
 
 
@@ -113,19 +116,19 @@ def _backward(
     residuals = _saved(step, tuple(wrt)).residuals(given, d_y)
     found = kernel.backward(residuals, {"y": d_y}, d_states)
     values = [found.outputs[v.name] for v in _sources(step, wrt)]
-    return _own([*found.states, *values], (*read, d_y, *d_states))
+    return own([*found.states, *values], (*read, d_y, *d_states))
 
 
-def _own(tensors: Iterable[Tensor], others: Iterable[Tensor]) -> list[Tensor]:
+def own(tensors: Iterable[Tensor], others: Iterable[Tensor]) -> list[Tensor]:
     """The tensors, contiguous and each alone in its memory, as an operator must return them."""
     taken = {t.untyped_storage().data_ptr() for t in others}
     results: list[Tensor] = []
     for tensor in tensors:
-        own = tensor
-        if own.stride() != _strides(own.shape) or own.untyped_storage().data_ptr() in taken:
-            own = own.clone(memory_format=torch.contiguous_format)
-        taken.add(own.untyped_storage().data_ptr())
-        results.append(_from_its_start(own))
+        alone = tensor
+        if alone.stride() != _strides(alone.shape) or alone.untyped_storage().data_ptr() in taken:
+            alone = alone.clone(memory_format=torch.contiguous_format)
+        taken.add(alone.untyped_storage().data_ptr())
+        results.append(_from_its_start(alone))
     return results
 
 
@@ -157,8 +160,8 @@ def _fake_forward(
     step: str, wrt: Sequence[str], backend: str, x: Tensor, states: Sequence[Tensor],
     parameters: Sequence[Tensor],
 ) -> tuple[Tensor, list[Tensor], list[Tensor]]:  # fmt: skip
-    graph = _graph(step)
-    _check(graph, x, states, parameters)
+    graph = graph_of(step)
+    check(graph, x, states, parameters)
     y = x.new_empty(*x.shape[:2], *concrete(graph.outputs[0].var.shape))
     final = [x.new_empty(x.shape[1], *concrete(v.shape)) for v in graph.states]
     return y, final, [_like(v, x) for v in _saved(step, tuple(wrt)).kept]
@@ -176,7 +179,7 @@ def _fake_backward(
     d_states: Sequence[Tensor],
 ) -> list[Tensor]:  # fmt: skip
     _check_backward(step, tuple(wrt), read, d_y, d_states)
-    states = [d_y.new_empty(d_y.shape[1], *concrete(v.shape)) for v in _graph(step).states]
+    states = [d_y.new_empty(d_y.shape[1], *concrete(v.shape)) for v in graph_of(step).states]
     return [*states, *(_like(v, d_y) for v in _sources(step, wrt))]
 
 
@@ -189,30 +192,11 @@ def _like(var: Var, sequence: Tensor) -> Tensor:
 
 def _sources(step: str, wrt: Sequence[str]) -> list[Var]:
     """The input and parameters that gradients are taken of, in order."""
-    graph = _graph(step)
+    graph = graph_of(step)
     return [v for v in (*graph.inputs, *graph.parameters) if v.name in wrt]
 
 
-# --- what is refused, since a compiled kernel takes its arguments at their word
-
-
-def _check(
-    graph: Graph, x: Tensor, states: Sequence[Tensor], parameters: Sequence[Tensor]
-) -> tuple[str, ...]:
-    """The parameters' names, after every argument has been found to fit the step."""
-    if x.dtype not in DTYPES:
-        raise TypeError(f"x is {x.dtype}: expected torch.float32 or torch.float64")
-    if x.ndim != 3:
-        raise ValueError(f"x must be [T, B, D], got {list(x.shape)}")
-    _check_count("states", states, [v.name for v in graph.states])
-    _check_count("parameters", parameters, [v.name for v in graph.parameters])
-    batch = x.shape[1]
-    _check_tensor("x", x, (*x.shape[:2], *concrete(graph.inputs[0].shape)), x)
-    for var, state in zip(graph.states, states, strict=True):
-        _check_tensor(f"state {var.name}", state, (batch, *concrete(var.shape)), x)
-    for var, parameter in zip(graph.parameters, parameters, strict=True):
-        _check_tensor(f"parameter {var.name}", parameter, concrete(var.shape), x)
-    return tuple(v.name for v in graph.parameters)
+# --- what is refused
 
 
 def _check_backward(
@@ -222,47 +206,22 @@ def _check_backward(
     graph, names = _plan(step, wrt).forward.graph, _saved(step, wrt).read
     if d_y.ndim != 3:
         raise ValueError(f"d_y must be [T, B, size], got {list(d_y.shape)}")
-    _check_count("tensors to read", read, names)
-    _check_count("cotangents of states", d_states, [v.name for v in graph.states])
+    check_count("tensors to read", read, names)
+    check_count("cotangents of states", d_states, [v.name for v in graph.states])
     lead, batch = d_y.shape[:2], d_y.shape[1]
-    _check_tensor("d_y", d_y, (*lead, *concrete(graph.outputs[0].var.shape)), d_y)
+    check_tensor("d_y", d_y, (*lead, *concrete(graph.outputs[0].var.shape)), d_y)
     for var, d in zip(graph.states, d_states, strict=True):
-        _check_tensor(f"d_{var.name}", d, (batch, *concrete(var.shape)), d_y)
+        check_tensor(f"d_{var.name}", d, (batch, *concrete(var.shape)), d_y)
     first = {initial(v.name): (batch, *concrete(v.shape)) for v in graph.states}
     variables = {v.name: v for v in (*graph.sources, *(e.out for e in graph.equations))}
     for name, value in zip(names, read, strict=True):
         var = variables.get(name)
         if var is None:
-            _check_tensor(name, value, first[name], d_y)
+            check_tensor(name, value, first[name], d_y)
         else:
             shape = (*(lead if var.per_step else ()), *concrete(var.shape))
-            _check_tensor(name, value, shape, d_y, var.dtype == "bool")
+            check_tensor(name, value, shape, d_y, var.dtype == "bool")
     return dict(zip(names, read, strict=True))
-
-
-def _check_count(what: str, tensors: Sequence[Tensor], names: Sequence[str]) -> None:
-    if len(tensors) != len(names):
-        listed = ", ".join(names) or "none"
-        raise ValueError(f"expected {len(names)} {what} ({listed}), got {len(tensors)}")
-
-
-def _check_tensor(
-    name: str, tensor: Tensor, shape: Sequence[int], like: Tensor, is_bool: bool = False
-) -> None:
-    dtype = torch.bool if is_bool else like.dtype
-    if tensor.dtype != dtype:
-        raise TypeError(f"{name} is {tensor.dtype}, expected {dtype}")
-    if tensor.device != like.device:
-        raise ValueError(f"{name} is on {tensor.device}, expected {like.device}")
-
-    def message() -> str:
-        return f"{name} must be {list(shape)}, got {list(tensor.shape)}"
-
-    if tensor.ndim != len(shape):
-        raise ValueError(message())
-    for size, expected in zip(tensor.shape, shape, strict=True):
-        # Of sizes that have no number yet, this makes a condition on the recorded program.
-        torch._check_value(size == expected, message)  # pyright: ignore[reportPrivateUsage]
 
 
 # --- the derivative
@@ -280,8 +239,18 @@ class _Operators:
         """Nothing of its own: the operators choose what runs."""
         return None
 
+    def stepper(self, parameters: Mapping[str, Tensor], states: Sequence[Tensor]) -> Stepper:
+        """Operators are for sequences."""
+        raise NotImplementedError
+
     def forward(
-        self, x: Tensor, states: Sequence[Tensor], parameters: Mapping[str, Tensor], keep: bool
+        self,
+        x: Tensor,
+        states: Sequence[Tensor],
+        parameters: Mapping[str, Tensor],
+        keep: bool,
+        steps: Steps = EVEN,
+        fresh: Sequence[Tensor] = (),
     ) -> Run:
         """Run over ``x`` [T, B, D]; the residuals are what the backward operator reads."""
         wrt = self._wrt if keep else ()
@@ -295,7 +264,11 @@ class _Operators:
         return Run({"y": y}, tuple(final), {name: values[name] for name in to_save.read})
 
     def backward(
-        self, residuals: Values, d_outputs: Mapping[str, Tensor], d_states: Sequence[Tensor]
+        self,
+        residuals: Values,
+        d_outputs: Mapping[str, Tensor],
+        d_states: Sequence[Tensor],
+        steps: Steps = EVEN,
     ) -> Gradients:
         """Run the backward operator."""
         found = torch.ops.unrolled.recurrence_backward(
@@ -310,9 +283,9 @@ class _Operators:
 def _derivative(
     step: str, backend: str, x: Tensor, states: Sequence[Tensor], parameters: Sequence[Tensor]
 ) -> tuple[Tensor, Sequence[Tensor]]:
-    graph = _graph(step)
+    graph = graph_of(step)
     names = tuple(v.name for v in graph.parameters)
-    _check_count("parameters", parameters, names)
+    check_count("parameters", parameters, names)
     wrt = wanted(graph.inputs[0].name, graph.states, names, x, states, parameters)
     if torch_transforms():
         run = ReferenceKernel(_plan(step, ())).forward(
@@ -327,7 +300,7 @@ def _derivative(
     compiled = Compiled(inner.plan, inner.backend, _Operators(step, wrt, backend))
     y, *final = cast(
         tuple[Tensor, ...],
-        Recurrence.apply(compiled, len(states), names, x, *states, *parameters),
+        Recurrence.apply(Call(compiled, ("y",), names), len(states), 0, x, *states, *parameters),
     )
     return y, final
 
@@ -339,10 +312,10 @@ def _define() -> None:
         "recurrence_backward": (_backward, _fake_backward),
     }
     for name, (run, fake) in implementations.items():
-        _LIBRARY.define(name + SCHEMAS[name], tags=(torch.Tag.pt2_compliant_tag,))
-        _LIBRARY.impl(name, run, "CompositeExplicitAutograd")
-        torch.library.register_fake(f"unrolled::{name}", fake, lib=_LIBRARY)
-    _LIBRARY.impl("recurrence", _derivative, "Autograd")
+        LIBRARY.define(name + SCHEMAS[name], tags=(torch.Tag.pt2_compliant_tag,))
+        LIBRARY.impl(name, run, "CompositeExplicitAutograd")
+        torch.library.register_fake(f"unrolled::{name}", fake, lib=LIBRARY)
+    LIBRARY.impl("recurrence", _derivative, "Autograd")
 
 
 _define()

@@ -15,13 +15,19 @@ from typing import Literal, cast
 import torch
 from torch import Tensor
 
-from unrolled import arguments, operators
+from unrolled import arguments, operators, operators_uneven
 from unrolled.backends.checkpointed import Checkpointed
 from unrolled.cell import CELLS_BY_ID, Cell, as_cell
 from unrolled.compiled import Compiled, compile_plan
-from unrolled.differentiable import Recurrence, torch_transforms, wanted
+from unrolled.differentiable import Call, Recurrence, torch_transforms, wanted
 from unrolled.ir import Graph
 from unrolled.lower import lower
+from unrolled.packing import Lengths
+from unrolled.steps import Steps
+from unrolled.walk import unpacked, walk
+
+Checkpoint = int | Literal["sqrt"] | None
+"""Which states are kept for the backward pass: all, every so many steps, or every √T."""
 
 
 def recurrence(
@@ -30,7 +36,12 @@ def recurrence(
     state: Sequence[Tensor],
     params: Mapping[str, Tensor],
     backend: str = "auto",
-    checkpoint: int | Literal["sqrt"] | None = None,
+    checkpoint: Checkpoint = None,
+    *,
+    lengths: Lengths | None = None,
+    resets: Tensor | None = None,
+    reset_to: Sequence[Tensor] | None = None,
+    reverse: bool = False,
 ) -> tuple[Tensor, tuple[Tensor, ...]]:
     """Run ``cell`` over a sequence, time-major.
 
@@ -40,6 +51,12 @@ def recurrence(
     ``checkpoint`` trades one more forward run for memory: only the states before every so many
     steps are kept for the backward pass (``"sqrt"``: √T), the rest is computed again.
 
+    ``lengths`` [B], whole numbers from 0 to T in any order, are the steps that each example has:
+    ``y`` is zero past them, the final states are those after each example's last step, and the work
+    goes with their sum.  ``resets`` [T, B] of bool puts the states of an example to ``reset_to``
+    (states like ``state``, zeros by default) before that step.  ``reverse`` takes time from each
+    example's last step to its first; resets are then borders that it meets from the other side.
+
     Within ``torch.func``'s transforms and forward-mode AD, for which kernels have no rules, the
     reference backend serves in the place of any other, without ``checkpoint``: torch transforms
     each of its operations.
@@ -48,48 +65,117 @@ def recurrence(
     or device, and :class:`CellError` where the cell can't be compiled.
     """
     cell = as_cell(cell)
-    if not isinstance(state, (tuple, list)):
+    states = _tuple("state", state)
+    packing, steps = (unpacked if operators.torch_looks_on() else walk)(
+        x, lengths, resets, reverse=reverse
+    )
+    fresh: tuple[Tensor, ...] = ()
+    if resets is not None:
+        zeros = tuple(map(torch.zeros_like, states))
+        fresh = zeros if reset_to is None else _tuple("reset_to", reset_to)
+    elif reset_to is not None:
+        raise ValueError("reset_to= says where resets= put the states, and there are no resets")
+    if packing is not None:
+        x = packing.pack(x)
+        states, fresh = tuple(map(packing.sort, states)), tuple(map(packing.sort, fresh))
+    (y,), final = run(cell, x, states, params, backend, checkpoint, steps, fresh)
+    if packing is None:
+        return y, final
+    return packing.unpack(y), tuple(map(packing.unsort, final))
+
+
+def _tuple(name: str, states: object) -> tuple[Tensor, ...]:
+    if not isinstance(states, (tuple, list)):
         raise TypeError(
-            "state must be a tuple with one tensor [B, size] per state, (h,) and not h; "
-            f"got {type(state).__name__}"
+            f"{name} must be a tuple with one tensor [B, size] per state, (h,) and not h; "
+            f"got {type(states).__name__}"
         )
-    states = tuple(state)
+    return tuple(cast("Sequence[Tensor]", states))
+
+
+def run(
+    cell: Cell,
+    x: Tensor,
+    states: tuple[Tensor, ...],
+    params: Mapping[str, Tensor],
+    backend: str,
+    checkpoint: Checkpoint,
+    steps: Steps,
+    fresh: tuple[Tensor, ...],
+    outputs: tuple[str, ...] = ("y",),
+) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
+    """The outputs of these names and the final states, of a sequence as ``steps`` has it.
+
+    As :func:`recurrence`, for ``x`` [T, B, D] or packed [1, N, D] with its examples sorted.
+    """
     if operators.torch_looks_on():
         if checkpoint is not None:
             raise ValueError(
                 "checkpoint= is for calls that run at once: under torch.compile, torch.export and "
                 "fake tensors leave it out"
             )
-        return _as_operator(cell, x, states, params, backend)
-    sizes = arguments.sizes(cell, x, states, params)
+        return _as_operator(cell, x, states, params, backend, steps, fresh, outputs)
+    packed_form = steps.batch_sizes is not None
+    sizes = arguments.sizes(cell, x, states, params, packed_form)
+    _check_fresh(cell, states, fresh)
     names = tuple(cell.parameters)
     parameters = tuple(params[n] for n in names)
-    wrt = wanted(cell.input, cell.states, names, x, states, parameters)
-    every = None if checkpoint is None else _segment(checkpoint, x.shape[0])
+    wrt = wanted(cell.input, cell.states, names, x, (*states, *fresh), parameters)
+    every = None
+    if checkpoint is not None:
+        n_steps = len(steps.batch_sizes) if steps.batch_sizes is not None else x.shape[0]
+        every = _segment(checkpoint, n_steps)
     if torch_transforms():
         wrt, backend = (), "reference"
-    compiled = compile_step(cell, sizes, x.dtype, ("y",), wrt, backend, x.device.type)
+    compiled = compile_step(cell, sizes, x.dtype, outputs, wrt, backend, x.device.type)
     if not wrt:
-        run = compiled.kernel.forward(x, states, dict(params), keep=False)
-        return run.outputs["y"], run.states
+        done = compiled.kernel.forward(x, states, dict(params), False, steps, fresh)
+        return tuple(done.outputs[name] for name in outputs), done.states
     if every is not None:
         compiled = replace(compiled, kernel=Checkpointed(compiled.kernel, compiled.plan, every))
-    y, *final = cast(
-        tuple[Tensor, ...], Recurrence.apply(compiled, len(states), names, x, *states, *parameters)
+    call = Call(compiled, outputs, names, steps)
+    results = cast(
+        tuple[Tensor, ...],
+        Recurrence.apply(call, len(states), len(fresh), x, *states, *fresh, *parameters),
     )
-    return y, tuple(final)
+    return results[: len(outputs)], results[len(outputs) :]
+
+
+def _check_fresh(cell: Cell, states: tuple[Tensor, ...], fresh: tuple[Tensor, ...]) -> None:
+    if not fresh:
+        return
+    if len(fresh) != len(states):
+        raise ValueError(
+            f"reset_to must have one tensor for each state, {len(states)}, got {len(fresh)}"
+        )
+    for spec, state, its in zip(cell.states, states, fresh, strict=True):
+        if (its.shape, its.dtype, its.device) != (state.shape, state.dtype, state.device):
+            raise ValueError(
+                f"reset_to: state {spec.name} must be {list(state.shape)} of {state.dtype} on "
+                f"{state.device}, as in state, got {list(its.shape)} of {its.dtype} on {its.device}"
+            )
 
 
 def _as_operator(
-    cell: Cell, x: Tensor, states: tuple[Tensor, ...], params: Mapping[str, Tensor], backend: str
-) -> tuple[Tensor, tuple[Tensor, ...]]:
+    cell: Cell,
+    x: Tensor,
+    states: tuple[Tensor, ...],
+    params: Mapping[str, Tensor],
+    backend: str,
+    steps: Steps,
+    fresh: tuple[Tensor, ...],
+    outputs: tuple[str, ...],
+) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
     """The same call as one operator; the user's step is traced while the call is."""
     sizes = tuple(_fixed(s.shape[1:]) for s in states)
     shapes = tuple(_fixed(t.shape) for t in params.values())
-    step = _step_text(id(cell), _fixed(x.shape[2:]), sizes, tuple(params), shapes, x.dtype)
+    step = _step_text(id(cell), _fixed(x.shape[2:]), sizes, tuple(params), shapes, x.dtype, outputs)
     given = [params[name] for name in cell.parameters]
-    y, final = torch.ops.unrolled.recurrence(step, backend, x, list(states), given)
-    return y, tuple(final)
+    if steps.lengths is None and steps.resets is None and outputs == ("y",):
+        walked = x.flip(0) if steps.opposite else x
+        y, final = torch.ops.unrolled.recurrence(step, backend, walked, list(states), given)
+        return (y.flip(0) if steps.opposite else y,), tuple(final)
+    return operators_uneven.call(step, backend, steps, x, states, fresh, given)
 
 
 def _fixed(shape: Sequence[int]) -> tuple[int, ...]:
@@ -105,6 +191,7 @@ def _step_text(
     names: tuple[str, ...],
     shapes: tuple[tuple[int, ...], ...],
     dtype: torch.dtype,
+    outputs: tuple[str, ...],
 ) -> str:
     """The cell's step for these sizes, as operators take it; ``torch.compile`` runs it as it is.
 
@@ -121,18 +208,24 @@ def _step_text(
         )
     named = dict(zip(names, shapes, strict=True))
     sizes = arguments.step_sizes(cell, (1, *x), tuple((1, *s) for s in states), named)
-    return operators.step_text(traced(cell, sizes, dtype))
+    graph = traced(cell, sizes, dtype)
+    return operators.step_text(graph if outputs == ("y",) else graph.giving(outputs))
 
 
-def _segment(checkpoint: int | str, n_steps: int) -> int:
-    if checkpoint == "sqrt":
-        return max(1, isqrt(n_steps))
-    if not isinstance(checkpoint, int) or isinstance(checkpoint, bool) or checkpoint < 1:
-        raise ValueError(
-            f"checkpoint={checkpoint!r}: expected 'sqrt' or the number of steps from one kept "
-            "state to the next, 1 or more"
-        )
-    return checkpoint
+def check_checkpoint(checkpoint: Checkpoint) -> Checkpoint:
+    """``checkpoint`` if it is one, else ``ValueError``."""
+    whole = isinstance(checkpoint, int) and not isinstance(checkpoint, bool)
+    if checkpoint is None or checkpoint == "sqrt" or (whole and checkpoint >= 1):
+        return checkpoint
+    raise ValueError(
+        f"checkpoint={checkpoint!r}: expected 'sqrt' or the number of steps from one kept "
+        "state to the next, 1 or more"
+    )
+
+
+def _segment(checkpoint: int | Literal["sqrt"], n_steps: int) -> int:
+    checked = check_checkpoint(checkpoint)
+    return checked if isinstance(checked, int) else max(1, isqrt(n_steps))
 
 
 @lru_cache(maxsize=1024)

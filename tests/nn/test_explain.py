@@ -241,7 +241,7 @@ def test_code_is_what_is_compiled(make: Any, dtype: torch.dtype) -> None:
     assert "// v5[3*H] = matmul(W_hh, h)   grus.py:" in forward
     assert "const real d_z = " in reverse
     for part in (forward, reverse):
-        assert part.count("void ur_run(") == 1
+        assert part.count("static void run_share(") == 1
         assert "/*{" not in part
 
 

@@ -9,14 +9,16 @@ k = √T, both the kept states and one segment's residuals are O(√T) (Griewank
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
-from unrolled.backends.protocol import Gradients, Kernel, Run, Values
+from unrolled.backends.protocol import Gradients, Kernel, Run, Stepper, Values
 from unrolled.lower import Plan
+from unrolled.steps import EVEN, Steps
 
-_STATE, _PARAMETER = "state:", "parameter:"
+_STATE, _PARAMETER, _FRESH = "state:", "parameter:", "fresh:"
 
 
 class Checkpointed:
@@ -33,25 +35,47 @@ class Checkpointed:
         """What the kernel that runs the segments has."""
         return self._kernel.source(dtype, backwards)
 
+    def stepper(self, parameters: Mapping[str, Tensor], states: Sequence[Tensor]) -> Stepper:
+        """The kernel's own."""
+        return self._kernel.stepper(parameters, states)
+
     def forward(
-        self, x: Tensor, states: Sequence[Tensor], parameters: Mapping[str, Tensor], keep: bool
+        self,
+        x: Tensor,
+        states: Sequence[Tensor],
+        parameters: Mapping[str, Tensor],
+        keep: bool,
+        steps: Steps = EVEN,
+        fresh: Sequence[Tensor] = (),
     ) -> Run:
         """Run over ``x`` [T, B, D]; the residuals are the states between segments."""
         if not keep:
-            return self._kernel.forward(x, states, parameters, keep=False)
+            return self._kernel.forward(x, states, parameters, False, steps, fresh)
         residuals: Values = {_PARAMETER + name: p for name, p in parameters.items()}
+        residuals |= {f"{_FRESH}{n}": s for n, s in enumerate(fresh)}
         residuals[self._input] = x
         runs: list[Run] = []
         current = tuple(states)
-        for k, segment in enumerate(x.split(self._every)):
+        for k, segment in enumerate(self._segments(steps, x)):
             residuals.update((f"{_STATE}{k}:{n}", s) for n, s in enumerate(current))
-            runs.append(self._kernel.forward(segment, current, parameters, keep=False))
+            part = segment.of(x)
+            runs.append(
+                self._kernel.forward(part, current, parameters, False, segment.steps, fresh)
+            )
             current = runs[-1].states
-        outputs = {name: torch.cat([run.outputs[name] for run in runs]) for name in runs[0].outputs}
+        in_time = runs[::-1] if steps.opposite else runs
+        dim = 0 if steps.batch_sizes is None else 1
+        outputs = {
+            name: torch.cat([run.outputs[name] for run in in_time], dim) for name in runs[0].outputs
+        }
         return Run(outputs, current, residuals)
 
     def backward(
-        self, residuals: Values, d_outputs: Mapping[str, Tensor], d_states: Sequence[Tensor]
+        self,
+        residuals: Values,
+        d_outputs: Mapping[str, Tensor],
+        d_states: Sequence[Tensor],
+        steps: Steps = EVEN,
     ) -> Gradients:
         """Each segment forward again, then backward, from the last to the first."""
         parameters = {
@@ -59,22 +83,62 @@ class Checkpointed:
             for name, value in residuals.items()
             if name.startswith(_PARAMETER)
         }
-        segments = residuals[self._input].split(self._every)
-        cotangents = {name: d.split(self._every) for name, d in d_outputs.items()}
+        fresh = [value for name, value in residuals.items() if name.startswith(_FRESH)]
+        x = residuals[self._input]
+        segments = self._segments(steps, x)
         over_time: list[Tensor] = []
         totals: Values = {}
+        taken_out: tuple[Tensor, ...] = ()
         current = tuple(d_states)
         for k in reversed(range(len(segments))):
+            segment = segments[k]
             states = [residuals[f"{_STATE}{k}:{n}"] for n in range(len(current))]
-            run = self._kernel.forward(segments[k], states, parameters, keep=True)
-            d_segment = {name: d[k] for name, d in cotangents.items()}
-            found = self._kernel.backward(run.residuals, d_segment, current)
+            run = self._kernel.forward(
+                segment.of(x), states, parameters, True, segment.steps, fresh
+            )
+            d_segment = {name: segment.of(d) for name, d in d_outputs.items()}
+            found = self._kernel.backward(run.residuals, d_segment, current, segment.steps)
             current = found.states
+            before = taken_out or tuple(map(torch.zeros_like, found.fresh))
+            taken_out = tuple(a + b for a, b in zip(before, found.fresh, strict=True))
             for name, value in found.outputs.items():
                 if name == self._input:
                     over_time.append(value)
                 else:
                     totals[name] = totals[name] + value if name in totals else value
         if over_time:
-            totals[self._input] = torch.cat(over_time[::-1])
-        return Gradients(totals, current)
+            in_time = over_time if steps.opposite else over_time[::-1]
+            totals[self._input] = torch.cat(in_time, 0 if steps.batch_sizes is None else 1)
+        return Gradients(totals, current, taken_out)
+
+    def _segments(self, steps: Steps, x: Tensor) -> list[_Segment]:
+        """Segments of so many steps, in the order in which they are walked."""
+        lead = x.shape[:2]
+        sizes, first = steps.sizes(lead), steps.first_rows(lead)
+        found: list[_Segment] = []
+        for start in range(0, max(1, len(sizes)), self._every):
+            stop = min(start + self._every, len(sizes))
+            if steps.batch_sizes is None:
+                segment = _Segment(0, start, stop, steps)
+            else:
+                part = replace(steps, batch_sizes=steps.batch_sizes[start:stop])
+                segment = _Segment(1, first[start], first[stop], part)
+            if steps.resets is not None:
+                resets = replace(segment.steps, resets=segment.of(steps.resets))
+                segment = replace(segment, steps=resets)
+            found.append(segment)
+        return found[::-1] if steps.opposite else found
+
+
+@dataclass(frozen=True)
+class _Segment:
+    """Neighbouring steps: where they stand in values over time, and how they are walked."""
+
+    dim: int
+    start: int
+    stop: int
+    steps: Steps
+
+    def of(self, value: Tensor) -> Tensor:
+        """The part of a value over all steps."""
+        return value.narrow(self.dim, self.start, self.stop - self.start)

@@ -9,6 +9,8 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
+from unrolled.steps import EVEN, Steps
+
 Values = dict[str, Tensor]
 
 
@@ -16,8 +18,9 @@ Values = dict[str, Tensor]
 class Run:
     """What a forward run gives.
 
-    ``outputs`` are [T, B, size] by name, ``states`` the final ones [B, size].  ``residuals`` are
-    the values that the reverse run reads, by name; empty where there is none to come.
+    ``outputs`` are [T, B, size] by name, or packed [1, N, size], ``states`` the final ones
+    [B, size].  ``residuals`` are the values that the reverse run reads, by name; empty where there
+    is none to come.
     """
 
     outputs: Values
@@ -27,10 +30,31 @@ class Run:
 
 @dataclass(frozen=True)
 class Gradients:
-    """What a reverse run gives: cotangents of inputs and parameters, and of initial states."""
+    """What a reverse run gives: cotangents of inputs and parameters, and of states.
+
+    ``states`` are those of the initial states, ``fresh`` of the states that resets put in.
+    """
 
     outputs: Values
     states: tuple[Tensor, ...]
+    fresh: tuple[Tensor, ...] = ()
+
+
+class Stepper(Protocol):
+    """A plan that runs a step at a time on memory of its own, which each step writes anew."""
+
+    y: Tensor
+    """The output of the last step, [B, size]."""
+    states: tuple[Tensor, ...]
+    """The states after it, [B, size] each."""
+
+    def step(self, x: Tensor) -> None:
+        """One step on ``x`` [B, D], contiguous and of the states' dtype and device."""
+        ...
+
+    def refresh(self) -> None:
+        """Take the parameters as they are now."""
+        ...
 
 
 class Kernel(Protocol):
@@ -44,13 +68,30 @@ class Kernel(Protocol):
         ...
 
     def forward(
-        self, x: Tensor, states: Sequence[Tensor], parameters: Mapping[str, Tensor], keep: bool
+        self,
+        x: Tensor,
+        states: Sequence[Tensor],
+        parameters: Mapping[str, Tensor],
+        keep: bool,
+        steps: Steps = EVEN,
+        fresh: Sequence[Tensor] = (),
     ) -> Run:
-        """Run over ``x`` [T, B, D]; ``keep`` the residuals for a reverse run."""
+        """Run over ``x`` [T, B, D]; ``keep`` the residuals for a reverse run.
+
+        ``fresh``, a state [B, size] each, is what ``steps.resets`` put in.
+        """
+        ...
+
+    def stepper(self, parameters: Mapping[str, Tensor], states: Sequence[Tensor]) -> Stepper:
+        """The plan a step at a time, for the output ``y`` alone, from copies of these states."""
         ...
 
     def backward(
-        self, residuals: Values, d_outputs: Mapping[str, Tensor], d_states: Sequence[Tensor]
+        self,
+        residuals: Values,
+        d_outputs: Mapping[str, Tensor],
+        d_states: Sequence[Tensor],
+        steps: Steps = EVEN,
     ) -> Gradients:
         """From the cotangents of outputs [T, B, size] and final states to everything wanted."""
         ...

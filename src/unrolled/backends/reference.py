@@ -14,11 +14,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from unrolled.backends.carried import Carried
 from unrolled.backends.protocol import Gradients, Kernel, Run, Values
 from unrolled.ir import Equation, Var, concrete
 from unrolled.lower import Plan
 from unrolled.ops import TABLE
 from unrolled.passes.stages import Schedule
+from unrolled.steps import EVEN, Steps
 
 
 class Reference:
@@ -56,7 +58,13 @@ class ReferenceKernel:
         """Nothing is generated."""
 
     def forward(
-        self, x: Tensor, states: Sequence[Tensor], parameters: Mapping[str, Tensor], keep: bool
+        self,
+        x: Tensor,
+        states: Sequence[Tensor],
+        parameters: Mapping[str, Tensor],
+        keep: bool,
+        steps: Steps = EVEN,
+        fresh: Sequence[Tensor] = (),
     ) -> Run:
         """Run over ``x`` [T, B, D] from ``states`` ([B, size] each)."""
         graph = self.plan.forward.graph
@@ -64,12 +72,20 @@ class ReferenceKernel:
         wanted: tuple[Var, ...] = ()
         if keep and self.plan.reverse is not None:
             wanted = self.plan.reverse.graph.residuals
-        values, final = self._forward.run(given, states, x.shape[:2], range(x.shape[0]), wanted, x)
+        values, final = self._forward.run(given, Carried(states, steps, x, False, fresh), wanted, x)
         outputs = {o.name: _spread(values, o.var, x) for o in graph.outputs}
         return Run(outputs, final, {v.name: values[v.name] for v in wanted})
 
+    def stepper(self, parameters: Mapping[str, Tensor], states: Sequence[Tensor]) -> ReferenceStep:
+        """The plan a step at a time, from copies of these states."""
+        return ReferenceStep(self, parameters, states)
+
     def backward(
-        self, residuals: Values, d_outputs: Mapping[str, Tensor], d_states: Sequence[Tensor]
+        self,
+        residuals: Values,
+        d_outputs: Mapping[str, Tensor],
+        d_states: Sequence[Tensor],
+        steps: Steps = EVEN,
     ) -> Gradients:
         """Run the reverse step from the last time step to the first."""
         assert self._reverse is not None, "lowered without wrt"
@@ -78,9 +94,9 @@ class ReferenceKernel:
         names = (o.name for o in self.plan.forward.graph.outputs)
         d_named = {v.name: d_outputs[n] for v, n in zip(graph.inputs, names, strict=True)}
         like = next(iter(d_named.values()))
-        steps = range(like.shape[0] - 1, -1, -1)
         given = {**residuals, **d_named}
-        values, final = self._reverse.run(given, d_states, like.shape[:2], steps, (), like)
+        carried = Carried(d_states, steps, like, True)
+        values, final = self._reverse.run(given, carried, (), like)
         forward = self.plan.forward.graph
         outputs = {
             o.name: _spread(values, o.var, like)
@@ -88,7 +104,30 @@ class ReferenceKernel:
             else values[o.var.name]
             for o in graph.outputs
         }
-        return Gradients(outputs, final)
+        return Gradients(outputs, final, carried.taken_out)
+
+
+class ReferenceStep:
+    """A sequence of one step, again and again; torch takes memory in each."""
+
+    def __init__(
+        self, kernel: ReferenceKernel, parameters: Mapping[str, Tensor], states: Sequence[Tensor]
+    ) -> None:
+        self._kernel = kernel
+        self._parameters = {name: p.detach() for name, p in parameters.items()}
+        self.states = tuple(s.detach().clone() for s in states)
+        (output,) = kernel.plan.forward.graph.outputs
+        self.y = self.states[0].new_empty(len(self.states[0]), *concrete(output.var.shape))
+
+    def refresh(self) -> None:
+        """Nothing is made of the parameters beforehand."""
+
+    def step(self, x: Tensor) -> None:
+        """One step on ``x`` [B, D]."""
+        run = self._kernel.forward(x.unsqueeze(0), self.states, self._parameters, keep=False)
+        self.y.copy_(run.outputs["y"][0])
+        for state, after in zip(self.states, run.states, strict=True):
+            state.copy_(after)
 
 
 def _spread(values: Values, var: Var, like: Tensor) -> Tensor:
@@ -118,17 +157,11 @@ class _Loop:
         self._needed_later = [v for v in dict.fromkeys(late) if v in in_loop]
 
     def run(
-        self,
-        given: Mapping[str, Tensor],
-        states: Sequence[Tensor],
-        lead: Sequence[int],
-        steps: range,
-        wanted: Iterable[Var],
-        like: Tensor,
+        self, given: Mapping[str, Tensor], carried: Carried, wanted: Iterable[Var], like: Tensor
     ) -> tuple[Values, tuple[Tensor, ...]]:
         """All values over [T, B] that outlive the loop, and the last states.
 
-        ``steps`` is the order of time.  ``wanted`` are further values to keep, by name.
+        ``wanted`` are further values to keep, by name.
         """
         graph = self._graph
         values: Values = dict(given)
@@ -141,25 +174,21 @@ class _Loop:
         kept = {v.name: v for v in self._needed_later}
         kept.update({v.name: by_name[v.name] for v in wanted if v.name in by_name})
         history: dict[str, list[Tensor]] = {name: [] for name in kept}
-        sequences = [(name, values[name].unbind(0)) for name in self._sliced]
+        sequences = [(name, carried.by_step(values[name])) for name in self._sliced]
         env: Values = {name: values[name] for name in self._constant}
-        current = tuple(states)
-        for t in steps:
-            for state, value in zip(graph.states, current, strict=True):
+        for t in carried.order:
+            for state, value in zip(graph.states, carried.before(t), strict=True):
                 env[state.name] = value
             for name, sequence in sequences:
                 env[name] = sequence[t]
             _interpret(self._loop, env, like)
             for name, past in history.items():
                 past.append(env[name])
-            current = tuple(
-                env[v.name] if v.per_step else env[v.name].expand(lead[1], *env[v.name].shape)
-                for v in graph.next_states
-            )
+            carried.after(t, [(env[v.name], v.per_step) for v in graph.next_states])
         for name, past in history.items():
-            values[name] = _stack(past, kept[name], lead, steps.step < 0, like)
+            values[name] = carried.joined(past, kept[name])
         _interpret(self._after, values, like)
-        return values, current
+        return values, carried.final()
 
 
 def _step(equation: Equation) -> _Step:
@@ -174,12 +203,3 @@ def _interpret(steps: Iterable[_Step], env: Values, like: Tensor) -> None:
             # torch gives two plain numbers its default type, not the run's
             operands[1] = torch.tensor(operands[1], dtype=like.dtype, device=like.device)
         env[out] = run(equation, *operands)
-
-
-def _stack(
-    past: list[Tensor], var: Var, lead: Sequence[int], backwards: bool, like: Tensor
-) -> Tensor:
-    if not past:
-        dtype = torch.bool if var.dtype == "bool" else like.dtype
-        return like.new_zeros((0, lead[1], *concrete(var.shape)), dtype=dtype)
-    return torch.stack(past[::-1] if backwards else past)

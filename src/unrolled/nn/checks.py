@@ -91,8 +91,8 @@ def check_input(interface: Interface, x: object, weight: Tensor | None) -> Tenso
             f"input.size(-1) must be equal to input_size. Expected {size}, got {shape[-1]}; "
             f"{name} takes {expected.format(size)}, the input is {shape}"
         )
-    steps = 1 if isinstance(x, PackedSequence) else _steps(x, interface.batch_first)
-    if steps == 0:
+    padded = None if isinstance(x, PackedSequence) or x.is_nested else x
+    if padded is not None and _steps(padded, interface.batch_first) == 0:
         raise RuntimeError(
             "Expected sequence length to be larger than 0 in RNN; "
             f"{name} takes {interface.form(data.dim())}, the input is {list(data.shape)}"
@@ -113,6 +113,16 @@ def check_input(interface: Interface, x: object, weight: Tensor | None) -> Tenso
             f"RNN input dtype ({data.dtype}) does not match weight dtype ({weight.dtype}). {advice}"
         )
     return x
+
+
+def check_forms(interface: Interface, x: Tensor | PackedSequence, lengths: object) -> None:
+    """``ValueError`` for lengths of an input that has its own."""
+    if lengths is not None and (isinstance(x, PackedSequence) or x.is_nested):
+        form = "PackedSequence" if isinstance(x, PackedSequence) else "nested tensor"
+        raise ValueError(
+            f"{interface.module}: lengths are for a padded Tensor {interface.form(3)}; a {form} "
+            "has its own"
+        )
 
 
 def check_states(

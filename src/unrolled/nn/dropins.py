@@ -18,10 +18,20 @@ from unrolled.cell import Cell
 from unrolled.cells import gru, lstm, lstm_projected, rnn
 from unrolled.ir import Graph
 from unrolled.nn import choice, stack, stock
-from unrolled.nn.checks import Interface, check_backend, check_input, check_states, describe
+from unrolled.nn.checks import (
+    Interface,
+    check_backend,
+    check_forms,
+    check_input,
+    check_positive,
+    check_states,
+    describe,
+)
 from unrolled.nn.explain import explain, graphs
 from unrolled.nn.parameters import layer_sizes
-from unrolled.nn.sequences import Input
+from unrolled.nn.sequences import Input, gather
+from unrolled.nn.stream import Stream, stream
+from unrolled.packing import Lengths
 
 BIASED = {
     ("RNN_TANH", False): rnn,
@@ -63,12 +73,23 @@ class _DropIn(nn.RNNBase):
         """The length of an output vector, of both directions together."""
         return (self.proj_size or self.hidden_size) * len(self._directions())
 
-    def forward(self, input: Input, hx: Any = None) -> tuple[Input, Any]:
+    def forward(
+        self,
+        input: Input,
+        hx: Any = None,
+        *,
+        lengths: Lengths | None = None,
+        resets: Tensor | None = None,
+    ) -> tuple[Input, Any]:
         """Run over a batch of sequences; takes and returns what ``torch.nn``'s module does.
+
+        ``lengths`` and ``resets`` are as for :class:`Recurrent`; with them our kernels run.
 
         Raises ``TypeError``, ``ValueError`` or ``RuntimeError``, as torch does, for an input or a
         state of wrong type, shape, dtype or device.
         """
+        if lengths is not None or resets is not None:
+            return self._compiled(input, hx, lengths, resets)
         if self._runs_ours(input):
             return self._compiled(input, hx)
         try:
@@ -88,18 +109,34 @@ class _DropIn(nn.RNNBase):
             return self.backend != stock.NAME
         return choice.runs_ours(input, self._weight(), self.batch_first)
 
-    def _compiled(self, input: Input, hx: Any) -> tuple[Input, Any]:
+    def _compiled(
+        self,
+        input: Input,
+        hx: Any,
+        lengths: Lengths | None = None,
+        resets: Tensor | None = None,
+    ) -> tuple[Input, Any]:
+        if self.backend == stock.NAME:
+            raise ValueError(
+                "backend='torch' has neither lengths nor resets: take another, such as 'auto', "
+                "or a PackedSequence"
+            )
         interface, given = self._checked(input, hx)
-        y, states = stack.call(
+        check_forms(interface, input, lengths)
+        batch = gather(input, batch_first=self.batch_first, lengths=lengths, resets=resets)
+        single = isinstance(input, Tensor) and input.dim() == 2
+        shape = (interface.rows,) if single else (interface.rows, batch.size)
+        zeros = tuple(batch.data.new_zeros(*shape, size) for _, size in interface.states)
+        dropout = self.dropout if self.training else 0.0
+        y, states, _ = stack.call(
             self.cell,
-            interface,
             self._layers(),
-            input,
-            given,
-            dropout=self.dropout if self.training else 0.0,
-            backend=self.backend,
+            batch,
+            zeros if given is None else given,
+            () if resets is None else zeros,
+            stack.Options(dropout, self.backend),
         )
-        return y, states if self.mode == "LSTM" else states[0]
+        return cast(Input, y), states if self.mode == "LSTM" else states[0]
 
     def _checked(self, input: object, hx: object) -> tuple[Interface, tuple[Tensor, ...] | None]:
         interface = self._interface()
@@ -109,6 +146,26 @@ class _DropIn(nn.RNNBase):
         given = self._given(hx)
         check_states(interface, x, given)
         return interface, given
+
+    def stream(self, batch_size: int = 1, state: Any = None) -> Stream:
+        """A stepper that runs one time step of so many streams at a time, on memory of its own.
+
+        It starts from ``state``, as ``forward`` takes it, or from zeros, to which ``reset`` puts it
+        back.  ``ValueError`` for a bidirectional layer.
+        """
+        check_positive("batch_size", batch_size)
+        rows = self._interface().rows
+        initial = (
+            tuple(
+                self._weight().new_zeros(rows, batch_size, n) for _, n in self._interface().states
+            )
+            if state is None
+            else self._given(state)
+        )
+        backend = "auto" if self.backend == stock.NAME else self.backend
+        return stream(
+            type(self).__name__, self.cell, self._layers(), self._layer_sizes(), initial, backend
+        )
 
     def graphs(self) -> list[Graph]:
         """The equations of one step, one Graph for each distinct size of layer."""

@@ -1,73 +1,207 @@
-"""The forms in which sequences come and go, and the one form inside: flat data and its runs.
+"""The forms in which sequences come and go, and the two forms inside: even and packed.
 
-A batch comes as ``[T, B, D]``, as ``[B, T, D]``, as a single sequence ``[T, D]``, or as a
-``PackedSequence`` of sequences of several lengths.  Inside, all are *flat data* ``[N, D]``, the
-rows of one time step after those of the other, and *runs* ``(steps, batch)``: stretches of time
-over which the batch stays the same.  A tensor is one run; a packed sequence has one for each
-distinct length, and its batch shrinks from run to run, as the longest sequences stand first.
+A batch comes as ``[T, B, D]`` or ``[B, T, D]``, with the lengths of its sequences or without; as a
+single sequence ``[T, D]``; as a ``PackedSequence``; or as a nested tensor of torch's jagged layout,
+``[B, length of each, D]``.  Inside, what has one length is [T, B, D], and all else is packed,
+[1, N, D] (see :mod:`unrolled.packing`); ``Batch.restore`` brings outputs into the form that came.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TypeVar
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeVar, cast
 
 import torch
 from torch import Tensor
 from torch.nn.utils.rnn import PackedSequence
 
-Runs = tuple[tuple[int, int], ...]
+from unrolled.operators import torch_looks_on
+from unrolled.packing import Lengths, Packing, packing
+from unrolled.steps import EVEN, OPPOSITE, Steps
+from unrolled.walk import borders, unpacked
+
 States = tuple[Tensor, ...]
 Input = TypeVar("Input", Tensor, PackedSequence)
 
 
-def flatten(x: Tensor | PackedSequence, *, batch_first: bool) -> tuple[Tensor, Runs]:
-    """``x`` as flat data [N, D] and its runs."""
+@dataclass(frozen=True, eq=False)
+class Batch:
+    """Sequences as the recurrence takes them.
+
+    ``data`` are [T, B, D] or packed [1, N, D] with ``order``, its examples sorted, and ``back``.
+    ``steps`` are the ways through it of the forward and of the backward direction.
+    """
+
+    data: Tensor
+    steps: tuple[Steps, Steps]
+    size: int
+    restore: Callable[[Tensor], Tensor | PackedSequence]
+    single: bool = False
+    order: Tensor | None = None
+    back: Tensor | None = None
+
+    def states_in(self, states: Sequence[Tensor]) -> States:
+        """The user's states as [rows, B, size] in the order of the examples inside."""
+        if self.single:
+            return tuple(s.unsqueeze(1) for s in states)
+        if self.order is None:
+            return tuple(states)
+        return tuple(s.index_select(1, self.order) for s in states)
+
+    def states_out(self, states: Sequence[Tensor]) -> States:
+        """The mirror of :meth:`states_in`."""
+        if self.single:
+            return tuple(s.squeeze(1) for s in states)
+        if self.back is None:
+            return tuple(states)
+        return tuple(s.index_select(1, self.back) for s in states)
+
+
+def gather(
+    x: Tensor | PackedSequence,
+    *,
+    batch_first: bool,
+    lengths: Lengths | None = None,
+    resets: Tensor | None = None,
+) -> Batch:
+    """``x`` in the form inside.
+
+    ``lengths`` [B] are for a padded ``x``.  ``resets`` have the form of a padded ``x`` without D;
+    for a ``PackedSequence`` or a nested tensor that of the padded batch that it stands for.
+
+    Raises ``TypeError`` or ``ValueError`` for lengths or resets that do not fit.
+    """
     if isinstance(x, PackedSequence):
-        batches, steps = torch.unique_consecutive(x.batch_sizes, return_counts=True)
-        return x.data, tuple(zip(steps.tolist(), batches.tolist(), strict=True))
+        return _packed(x, resets, batch_first)
+    if x.is_nested:
+        return _nested(x, resets)
     if x.dim() == 2:
-        return x, ((x.shape[0], 1),)
-    if batch_first:
-        x = x.transpose(0, 1)
-    return x.flatten(0, 1), ((x.shape[0], x.shape[1]),)
+        return _single(x, lengths, resets)
+    time_major = x.transpose(0, 1) if batch_first else x
+    over_time = _time_major(resets, batch_first)
+    if torch_looks_on():
+        return _recorded(time_major, lengths, over_time, batch_first)
+    how = None if lengths is None else packing(lengths, time_major)
 
+    def restore(y: Tensor) -> Tensor:
+        padded = y if how is None else how.unpack(y)
+        return padded.transpose(0, 1) if batch_first else padded
 
-def restore(data: Tensor, like: Input, *, batch_first: bool) -> Input:
-    """Flat data in the form of ``like``."""
-    if isinstance(like, PackedSequence):
-        return PackedSequence(data, like.batch_sizes, like.sorted_indices, like.unsorted_indices)
-    if like.dim() == 2:
-        return data
-    steps, batch = (like.shape[1], like.shape[0]) if batch_first else like.shape[:2]
-    y = data.unflatten(0, (steps, batch))
-    return y.transpose(0, 1) if batch_first else y
-
-
-def states_in(states: Sequence[Tensor], x: Tensor | PackedSequence) -> States:
-    """The user's states, in the order of the user's batch, as [rows, B, size] in that of ``x``."""
-    if isinstance(x, PackedSequence):
-        return _permute(states, x.sorted_indices)
-    return tuple(s.unsqueeze(1) for s in states) if x.dim() == 2 else tuple(states)
-
-
-def states_out(states: Sequence[Tensor], x: Tensor | PackedSequence) -> States:
-    """The mirror of :func:`states_in`."""
-    if isinstance(x, PackedSequence):
-        return _permute(states, x.unsorted_indices)
-    return tuple(s.squeeze(1) for s in states) if x.dim() == 2 else tuple(states)
+    steps = _both_ways(time_major.shape[:2], over_time, how, x.device)
+    if how is None:
+        return Batch(time_major, steps, time_major.shape[1], restore)
+    data = how.pack(time_major)
+    return Batch(data, steps, len(how.order), restore, order=how.order, back=how.back)
 
 
 def batch_size(x: Tensor | PackedSequence, *, batch_first: bool) -> int:
     """The number of sequences in ``x``."""
     if isinstance(x, PackedSequence):
         return int(x.batch_sizes[0])
+    if x.is_nested:
+        return x.size(0)
     if x.dim() == 2:
         return 1
     return x.shape[0 if batch_first else 1]
 
 
-def _permute(states: Sequence[Tensor], order: Tensor | None) -> States:
-    if order is None:
-        return tuple(states)
-    return tuple(s.index_select(1, order) for s in states)
+def _recorded(
+    x: Tensor, lengths: Lengths | None, resets: Tensor | None, batch_first: bool
+) -> Batch:
+    """A batch in a program that torch records: padded to the end, whatever its lengths."""
+    forward, backward = (unpacked(x, lengths, resets, reverse=r)[1] for r in (False, True))
+
+    def restore(y: Tensor) -> Tensor:
+        return y.transpose(0, 1) if batch_first else y
+
+    return Batch(x, (forward, backward), x.shape[1], restore)
+
+
+def _single(x: Tensor, lengths: Lengths | None, resets: Tensor | None) -> Batch:
+    if lengths is not None:
+        raise ValueError("lengths are for a batch: cut a single sequence [T, D] to its length")
+    over_time = resets.unsqueeze(1) if isinstance(resets, Tensor) and resets.dim() == 1 else resets
+    steps = _both_ways((x.shape[0], 1), over_time, None, x.device)
+    return Batch(x.unsqueeze(1), steps, 1, lambda y: y.squeeze(1), single=True)
+
+
+def _packed(x: PackedSequence, resets: Tensor | None, batch_first: bool) -> Batch:
+    sizes = tuple(cast("list[int]", x.batch_sizes.tolist()))
+    batch, n_steps = sizes[0], len(sizes)
+    order, back = x.sorted_indices, x.unsorted_indices
+
+    def restore(y: Tensor) -> PackedSequence:
+        return PackedSequence(y.flatten(0, 1), x.batch_sizes, order, back)
+
+    over_time = _time_major(resets, batch_first)
+    if sizes[-1] == batch:
+        data = x.data.unflatten(0, (n_steps, batch))
+        if over_time is not None and order is not None:
+            over_time = over_time.index_select(1, order)
+        steps = _both_ways((n_steps, batch), over_time, None, data.device)
+        return Batch(data, steps, batch, restore, order=order, back=back)
+    how = None
+    if over_time is not None:
+        examples = torch.arange(batch, device=x.data.device) if order is None else order
+        rows = torch.cat([t * batch + examples[:n] for t, n in enumerate(sizes)])
+        how = Packing(rows, examples, examples, sizes, n_steps)
+    steps = _both_ways((n_steps, batch), over_time, how, x.data.device, sizes)
+    return Batch(x.data.unsqueeze(0), steps, batch, restore, order=order, back=back)
+
+
+def _nested(x: Tensor, resets: Tensor | None) -> Batch:
+    if x.layout is not torch.jagged:
+        raise TypeError(
+            "a nested tensor must have the jagged layout: "
+            "torch.nested.as_nested_tensor(list(x.unbind()), layout=torch.jagged)"
+        )
+    # Torch's stubs leave out what only nested tensors have.
+    nested = cast(Any, x)
+    values, offsets, given = nested.values(), nested.offsets(), nested.lengths()
+    starts = offsets[:-1].cpu()
+    lengths = (offsets.diff() if given is None else given).cpu()
+    longest, batch = int(lengths.max()) if len(lengths) else 0, len(lengths)
+    ordered, order = lengths.sort(descending=True, stable=True)
+    takes_part = torch.arange(longest).unsqueeze(1) < ordered
+    steps, places = takes_part.nonzero(as_tuple=True)
+    rows = (starts[order[places]] + steps).to(x.device)
+    back = torch.empty_like(order)
+    back[order] = torch.arange(batch)
+    sizes = tuple(cast("list[int]", takes_part.sum(1).tolist()))
+    how = Packing((steps * batch + order[places]).to(x.device), order, back, sizes, longest)
+
+    def restore(y: Tensor) -> Tensor:
+        out = y.new_zeros(values.shape[0], *y.shape[2:]).index_copy(0, rows, y[0])
+        return torch.nested.nested_tensor_from_jagged(out, offsets, given)
+
+    over_time = _time_major(resets, batch_first=True)
+    walks = _both_ways((longest, batch), over_time, how, x.device, sizes)
+    data = values.index_select(0, rows).unsqueeze(0)
+    device = x.device
+    return Batch(data, walks, batch, restore, order=order.to(device), back=back.to(device))
+
+
+def _time_major(resets: Tensor | None, batch_first: bool) -> Tensor | None:
+    if batch_first and isinstance(resets, Tensor) and resets.dim() == 2:
+        return resets.transpose(0, 1)
+    return resets
+
+
+def _both_ways(
+    lead: Sequence[int],
+    resets: Tensor | None,
+    how: Packing | None,
+    device: torch.device,
+    sizes: tuple[int, ...] | None = None,
+) -> tuple[Steps, Steps]:
+    """Steps of both directions; ``resets`` are [T, B], and packed with the data."""
+    sizes = how.batch_sizes if how is not None else sizes
+    if resets is None:
+        if sizes is None:
+            return EVEN, OPPOSITE
+        return Steps(False, sizes), Steps(True, sizes)
+    forward, backward = (borders(resets, lead, device, reverse=r) for r in (False, True))
+    if how is not None:
+        forward, backward = how.pack(forward), how.pack(backward)
+    return Steps(False, sizes, forward), Steps(True, sizes, backward)

@@ -1,129 +1,90 @@
 """Layers and directions: the recurrence of one cell, stacked.
 
 Layer k reads the outputs of layer k - 1, those of both directions side by side, with dropout
-between layers.  Data are flat with their runs (see ``sequences``), so that sequences of several
-lengths cost as many steps as they have, and each direction of each sequence starts where it should:
-forward a run takes the states of the sequences that go on; backward it adds the initial states of
-those that begin.
+between layers.  Sequences of several lengths stay packed from the first layer to the last.
 """
 
 from __future__ import annotations
 
 import contextlib
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
+from torch.nn.utils.rnn import PackedSequence
 
 from unrolled.cell import Cell
-from unrolled.nn.checks import Interface, autocasts
-from unrolled.nn.sequences import (
-    Input,
-    Runs,
-    States,
-    batch_size,
-    flatten,
-    restore,
-    states_in,
-    states_out,
-)
-from unrolled.recurrence import recurrence
+from unrolled.nn.checks import autocasts
+from unrolled.nn.sequences import Batch, States
+from unrolled.recurrence import Checkpoint, run
 
 Params = Mapping[str, Tensor]
 Layers = Sequence[Sequence[Params]]
 """The parameters of each direction of each layer."""
+Extras = dict[str, tuple[Tensor | PackedSequence, ...]]
+"""Further outputs by name, one for each layer and direction."""
+
+
+@dataclass(frozen=True)
+class Options:
+    """How a stack runs: ``dropout`` is the probability that applies now, 0 outside training."""
+
+    dropout: float
+    backend: str
+    checkpoint: Checkpoint = None
+    outputs: tuple[str, ...] = ()
 
 
 def call(
-    cell: Cell,
-    interface: Interface,
-    layers: Layers,
-    x: Input,
-    given: States | None,
-    *,
-    dropout: float,
-    backend: str,
-) -> tuple[Input, States]:
-    """Run a stack on a batch in any form that ``sequences`` knows.
+    cell: Cell, layers: Layers, batch: Batch, states: States, fresh: States, options: Options
+) -> tuple[Tensor | PackedSequence, States, Extras]:
+    """Run a stack on a batch from its initial states, [rows, B, size] in the batch's own order.
 
-    ``x`` and ``given``, the initial states (zeros for ``None``), have passed the checks of
-    ``interface``; under autocast both are cast to the parameters' dtype, and all is computed in it,
-    since the derived backward pass is that of one dtype.  ``dropout`` is the probability that
-    applies now: 0 outside training.  Returns outputs and final states in the forms of ``x`` and
-    ``given``.
+    Under autocast all are cast to the parameters' dtype, and all is computed in it, since the
+    derived backward pass is that of one dtype.  ``fresh``, of the form of ``states``, is what the
+    batch's resets put in; empty where it has none.  Returns outputs and final states in the form
+    that came.
     """
-    batch_first = interface.batch_first
-    data, runs = flatten(x, batch_first=batch_first)
-    if given is None:
-        shape = (interface.rows, batch_size(x, batch_first=batch_first))
-        states = tuple(data.new_zeros(*shape, size) for _, size in interface.states)
-    else:
-        states = states_in(given, x)
+    data = batch.data
+    states, fresh = batch.states_in(states), batch.states_in(fresh)
     with contextlib.ExitStack() as scope:
         if autocasts(data):
             dtype = next(iter(layers[0][0].values()), data).dtype
             data, states = data.to(dtype), tuple(s.to(dtype) for s in states)
+            fresh = tuple(s.to(dtype) for s in fresh)
             scope.enter_context(torch.autocast(data.device.type, enabled=False))
-        data, states = _run(cell, data, runs, states, layers, dropout, backend)
-    return restore(data, x, batch_first=batch_first), states_out(states, x)
+        y, final, extras = _run(cell, layers, batch, data, states, fresh, options)
+    return batch.restore(y), batch.states_out(final), extras
 
 
 def _run(
     cell: Cell,
-    data: Tensor,
-    runs: Runs,
-    states: States,
     layers: Layers,
-    dropout: float,
-    backend: str,
-) -> tuple[Tensor, States]:
+    batch: Batch,
+    data: Tensor,
+    states: States,
+    fresh: States,
+    options: Options,
+) -> tuple[Tensor, States, Extras]:
     finals: list[States] = []
+    extras: dict[str, list[Tensor]] = {name: [] for name in options.outputs}
     for directions in layers:
-        if finals and dropout:
-            data = F.dropout(data, dropout)
+        if finals and options.dropout:
+            data = F.dropout(data, options.dropout)
         outputs: list[Tensor] = []
-        for reverse, params in enumerate(directions):
-            initial = tuple(s[len(finals)] for s in states)
-            y, final = _direction(cell, data, runs, initial, params, bool(reverse), backend)
+        for params, steps in zip(directions, batch.steps, strict=False):
+            row = len(finals)
+            (y, *others), final = run(
+                cell, data, tuple(s[row] for s in states), params, options.backend,
+                options.checkpoint, steps, tuple(s[row] for s in fresh),
+                ("y", *options.outputs),
+            )  # fmt: skip
             outputs.append(y)
             finals.append(final)
+            for name, value in zip(options.outputs, others, strict=True):
+                extras[name].append(value)
         data = outputs[0] if len(outputs) == 1 else torch.cat(outputs, -1)
-    return data, tuple(torch.stack(rows) for rows in zip(*finals, strict=True))
-
-
-def _direction(
-    cell: Cell,
-    data: Tensor,
-    runs: Runs,
-    initial: States,
-    params: Params,
-    reverse: bool,
-    backend: str,
-) -> tuple[Tensor, States]:
-    pieces = [
-        piece.unflatten(0, (steps, batch))
-        for piece, (steps, batch) in zip(data.split([t * b for t, b in runs]), runs, strict=True)
-    ]
-    order = pieces[::-1] if reverse else pieces
-    states = tuple(s[: order[0].shape[1]] for s in initial)
-    outputs: list[Tensor] = []
-    ended: list[States] = []
-    for piece in order:
-        before, batch = states[0].shape[0], piece.shape[1]
-        if batch < before:
-            ended.append(tuple(s[batch:] for s in states))
-            states = tuple(s[:batch] for s in states)
-        elif batch > before:
-            begun = (s[before:batch] for s in initial)
-            states = tuple(torch.cat(pair) for pair in zip(states, begun, strict=True))
-        y, states = recurrence(
-            cell, piece.flip(0) if reverse else piece, states, params, backend=backend
-        )
-        outputs.append(y.flip(0) if reverse else y)
-    if reverse:
-        outputs.reverse()
-    if len(runs) == 1:
-        return outputs[0].flatten(0, 1), states
-    states = tuple(torch.cat(rows) for rows in zip(states, *reversed(ended), strict=True))
-    return torch.cat([y.flatten(0, 1) for y in outputs]), states
+    restored = {name: tuple(map(batch.restore, values)) for name, values in extras.items()}
+    return data, tuple(torch.stack(rows) for rows in zip(*finals, strict=True)), restored

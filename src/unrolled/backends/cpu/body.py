@@ -12,7 +12,6 @@ from unrolled.backends.cpu.spelling import spell
 from unrolled.backends.cpu.text import (
     aligned,
     equation_comment,
-    indent,
     note,
     number,
     place,
@@ -29,7 +28,7 @@ class Body:
         self._sinks: dict[Var, list[tuple[str, str]]] = defaultdict(list)
         self.tables: list[str] = []
 
-    def text(self, written: tuple[Var, ...]) -> str:
+    def lines(self, written: tuple[Var, ...]) -> list[str]:
         """All work of a step, level by level."""
         copies: list[str] = []
         for var in written:
@@ -52,7 +51,7 @@ class Body:
                 lines += self._loop(n, group)
             for equation in others:
                 lines += self._other(equation)
-        return indent(lines + copies, 2)
+        return lines + copies
 
     def _add_sink(self, var: Var, to: str, assign: str, copies: list[str]) -> None:
         """Have a value written to a stream or added to a sum: in its own loop where that can be."""

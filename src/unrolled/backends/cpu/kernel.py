@@ -8,9 +8,11 @@ import torch
 from torch import Tensor
 
 from unrolled.backends.cpu.loop import Loop
+from unrolled.backends.cpu.step import CpuStep
 from unrolled.backends.protocol import Gradients, Run, Values
 from unrolled.ir import Var
 from unrolled.lower import Plan
+from unrolled.steps import EVEN, Steps
 
 
 class CpuKernel:
@@ -22,14 +24,15 @@ class CpuKernel:
         self.plan = plan
         residuals = () if plan.reverse is None else plan.reverse.graph.residuals
         self._wanted = tuple(v.name for v in residuals)
-        self._loops: dict[tuple[torch.dtype, bool], Loop] = {}
+        self._loops: dict[tuple[torch.dtype, bool, bool], Loop] = {}
 
-    def _loop(self, dtype: torch.dtype, backwards: bool) -> Loop:
-        key = (dtype, backwards)
+    def _loop(self, dtype: torch.dtype, backwards: bool, uneven: bool = False) -> Loop:
+        key = (dtype, backwards, uneven)
         if key not in self._loops:
             schedule = self.plan.reverse if backwards else self.plan.forward
             assert schedule is not None, "lowered without wrt"
-            self._loops[key] = Loop(schedule, () if backwards else self._wanted, dtype, backwards)
+            wanted = () if backwards else self._wanted
+            self._loops[key] = Loop(schedule, wanted, dtype, backwards, uneven)
         return self._loops[key]
 
     def source(self, dtype: torch.dtype, backwards: bool) -> str:
@@ -37,17 +40,33 @@ class CpuKernel:
         return self._loop(dtype, backwards).source.text
 
     def forward(
-        self, x: Tensor, states: Sequence[Tensor], parameters: Mapping[str, Tensor], keep: bool
+        self,
+        x: Tensor,
+        states: Sequence[Tensor],
+        parameters: Mapping[str, Tensor],
+        keep: bool,
+        steps: Steps = EVEN,
+        fresh: Sequence[Tensor] = (),
     ) -> Run:
         """Run over ``x`` [T, B, D] from ``states`` ([B, size] each)."""
         graph = self.plan.forward.graph
         given = {graph.inputs[0].name: x, **parameters}
-        values, final = self._loop(x.dtype, False).run(given, states, x)
+        loop = self._loop(x.dtype, False, not steps.even)
+        put_in = [state.resolve_neg().contiguous() for state in fresh]
+        values, final = loop.run(given, states, x, steps, put_in)
         outputs = {o.name: _own(values, o.var, x, graph.sources) for o in graph.outputs}
         return Run(outputs, final, {n: values[n] for n in self._wanted} if keep else {})
 
+    def stepper(self, parameters: Mapping[str, Tensor], states: Sequence[Tensor]) -> CpuStep:
+        """The plan a step at a time, from copies of these states."""
+        return CpuStep(self.plan.forward, parameters, states)
+
     def backward(
-        self, residuals: Values, d_outputs: Mapping[str, Tensor], d_states: Sequence[Tensor]
+        self,
+        residuals: Values,
+        d_outputs: Mapping[str, Tensor],
+        d_states: Sequence[Tensor],
+        steps: Steps = EVEN,
     ) -> Gradients:
         """Run the reverse step from the last time step to the first."""
         assert self.plan.reverse is not None, "lowered without wrt"
@@ -55,7 +74,9 @@ class CpuKernel:
         named = zip(graph.inputs, (o.name for o in forward.outputs), strict=True)
         d_named = {v.name: d_outputs[n] for v, n in named}
         like = next(iter(d_named.values()))
-        values, final = self._loop(like.dtype, True).run({**residuals, **d_named}, d_states, like)
+        loop = self._loop(like.dtype, True, not steps.even)
+        taken = () if steps.resets is None else tuple(map(_zeros, d_states))
+        values, final = loop.run({**residuals, **d_named}, d_states, like, steps, taken)
         over_time = {v.name for v in forward.inputs}
         outputs = {
             o.name: _own(values, o.var, like, ())
@@ -63,7 +84,11 @@ class CpuKernel:
             else _alone(values[o.var.name])
             for o in graph.outputs
         }
-        return Gradients(outputs, final)
+        return Gradients(outputs, final, taken)
+
+
+def _zeros(like: Tensor) -> Tensor:
+    return torch.zeros_like(like, memory_format=torch.contiguous_format)
 
 
 def _own(values: Values, var: Var, like: Tensor, given: Collection[Var]) -> Tensor:

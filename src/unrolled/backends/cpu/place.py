@@ -39,8 +39,11 @@ class Placement:
     totals: tuple[Equation, ...]
 
 
-def place(schedule: Schedule, wanted: Collection[str]) -> Placement:
-    """``wanted`` names values of the loop that are kept for every step, besides the outputs."""
+def place(schedule: Schedule, wanted: Collection[str], even: bool = True) -> Placement:
+    """``wanted`` names values of the loop that are kept for every step, besides the outputs.
+
+    Only where steps are ``even`` is a sequence of states another one, a step later.
+    """
     graph, copies = _own_next_states(schedule.graph)
     outside = _needed_by_products(schedule.before)
     small = _small_vectors(schedule, outside, wanted)
@@ -80,7 +83,7 @@ def place(schedule: Schedule, wanted: Collection[str]) -> Placement:
     shifted = tuple(
         (state, following)
         for state, following in zip(graph.states, graph.next_states, strict=True)
-        if state in kept and following in computed
+        if even and state in kept and following in computed
     )
     # Where two states have one next value, only one of them is its sequence a step late.
     shifted = tuple({following: (state, following) for state, following in shifted}.values())
@@ -97,6 +100,42 @@ def place(schedule: Schedule, wanted: Collection[str]) -> Placement:
         written,
         shifted,
         tuple(totals),
+    )
+
+
+def place_step(schedule: Schedule) -> Placement:
+    """A forward step by itself: all that varies by step is in the loop, its products too."""
+    graph, copies = _own_next_states(schedule.graph)
+    equations = (*schedule.before, *schedule.loop, *schedule.after)
+    loop = [e for e in equations if e.out.per_step] + copies
+    computed = {e.out for e in loop}
+    (output,) = graph.outputs
+    if output.var.per_step and output.var not in computed:
+        # The input or a state itself, which the output's memory is not.
+        copy = replace(output.var, name=f"output_{output.var.name}", role="value")
+        loop.append(Equation(copy, "detach", (output.var,)))
+        graph = replace(graph, outputs=(replace(output, var=copy),))
+    (output,) = graph.outputs
+    products = [e for e in loop if e.op == "matmul"]
+    in_loop = {e.out for e in loop} | set(graph.states)
+    read = dict.fromkeys(
+        v
+        for e in loop
+        for k, v in enumerate(e.inputs)
+        if v not in in_loop and not (e.op == "matmul" and k == 0)
+    )
+    read.update(dict.fromkeys(v for v in graph.next_states if v not in in_loop))
+    return Placement(
+        graph,
+        tuple(e for e in equations if not e.out.per_step),
+        tuple(loop),
+        (),
+        tuple(v for v in read if v.per_step),
+        tuple(v for v in read if not v.per_step),
+        tuple(dict.fromkeys(e.inputs[0] for e in products)),
+        (output.var,) if output.var.per_step else (),
+        (),
+        (),
     )
 
 

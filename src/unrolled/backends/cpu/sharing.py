@@ -77,6 +77,16 @@ def share(n_steps: int, n_examples: int, work: Work, threads: int) -> Shares:
     return Shares(False, block, min(threads, -(-n_examples // block)))
 
 
+def for_uneven(shares: Shares, n_examples: int) -> Shares:
+    """The same for steps of different numbers of examples, the most of which is ``n_examples``.
+
+    Each thread has its part of every step, and takes it in blocks.
+    """
+    if shares.split:
+        return Shares(True, n_examples, shares.threads)
+    return Shares(False, min(MOST_ROWS, -(-n_examples // shares.threads)), shares.threads)
+
+
 def _passes(n_rows: int) -> float:
     """How long the weights take to pass by so many rows, in units of a full tile's time."""
     return max(_LEAST, n_rows / _TILE)

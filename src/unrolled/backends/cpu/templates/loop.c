@@ -13,32 +13,7 @@
  * part of the columns of every product, and the rows from r0 to r1 of all else; since a product reads
  * and writes what is others', there is a barrier before it and after.
  */
-#include "products.h"
-#include "functions.h"
-#include "threads.h"
-
-#define VECTORISED _Pragma("omp simd")
-#define VECTORISED_SUM _Pragma("omp simd reduction(+ : total)")
-
-/* A call: what it runs over, how it is shared, and its memory.  There follow the matrices of the step's
- * products, then pointers and lengths of the cell's own, in the order in which run_block unpacks them. */
-typedef struct {
-    long T, B, block, split, threads, backwards, scratch_row, n_matrices;
-    const products_t *products;
-    barrier_t *barrier;
-    real *scratch;
-    matrix_t matrices[];
-} call_t;
-
-#define PRODUCT(k, m, x, x_row, w, out, out_row)                                                  \
-    do {                                                                                          \
-        const long panels = call->products->count_panels(m);                                      \
-        const long first = split ? panels * id / n_threads : 0;                                   \
-        const long last = split ? panels * (id + 1) / n_threads : panels;                         \
-        if (split) wait_for_all(call->barrier, n_threads);                                        \
-        call->products->product(R, k, m, first, last, x, x_row, w, out, out_row);                 \
-        if (split) wait_for_all(call->barrier, n_threads);                                        \
-    } while (0)
+#include "call.h"
 
 /*{tables}*/
 
@@ -50,8 +25,8 @@ static void run_block(const call_t *const call, long b0, long R, int id, int n_t
 /*{begin}*/
     for (long step = 0; step < T; step++) {
         const long t = call->backwards ? T - 1 - step : step;
-        const long parity = step & 1;
-        (void)parity;
+        const long parity = step & 1, at = t * B + b0;
+        (void)parity, (void)at;
 /*{step}*/
 /*{body}*/
 /*{next}*/
@@ -67,12 +42,4 @@ static void run_share(void *job, int id, int n_threads) {
         for (long b0 = id * rows; b0 < B; b0 += n_threads * rows)
             run_block(call, b0, B - b0 < rows ? B - b0 : rows, id, n_threads,
                       call->scratch + id * rows * call->scratch_row);
-}
-
-/* Pack the matrices and run T > 0 steps of B > 0 examples.  There is scratch memory for block rows of each
- * thread, or (split) for B rows. */
-void ur_run(call_t *call) {
-    for (long k = 0; k < call->n_matrices; k++) call->products->pack(call->matrices + k, call->threads);
-    *call->barrier = (barrier_t){0};
-    in_parallel(call->threads, run_share, call);
 }

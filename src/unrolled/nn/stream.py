@@ -1,0 +1,134 @@
+"""``Stream``: a stack of layers one time step at a time, for sequences that arrive as they go."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+import torch
+from torch import Tensor
+
+from unrolled.backends.protocol import Stepper
+from unrolled.cell import Cell
+from unrolled.nn.stack import Layers
+from unrolled.nn.state import State
+from unrolled.recurrence import compile_step
+from unrolled.sizes import Size
+
+
+class Stream:
+    """A stepper over so many streams at once, which owns its memory: a step takes none.
+
+    It runs the forward pass alone, without dropout, on the weights as they are; when they change it
+    takes them anew at the next step (what is written to ``parameter.data`` goes unnoticed: call
+    :meth:`refresh`).  Each step gives what the same steps in one sequence would, up to rounding.
+
+    ``state`` is the state now, a :class:`State` of its own memory: ``clone`` it to keep it.
+    """
+
+    def __init__(
+        self,
+        cell: Cell,
+        layers: Layers,
+        sizes: Sequence[Sequence[tuple[str, int]]],
+        initial: Sequence[Tensor],
+        backend: str,
+    ) -> None:
+        self._initial = tuple(s.detach().clone() for s in initial)
+        self._parameters = [p for (params,) in layers for p in params.values()]
+        self._steppers: list[Stepper] = []
+        with torch.no_grad():
+            for row, ((params,), its_sizes) in enumerate(zip(layers, sizes, strict=True)):
+                states = tuple(s[row] for s in self._initial)
+                dtype, device = states[0].dtype, states[0].device.type
+                compiled = compile_step(cell, tuple(its_sizes), dtype, ("y",), (), backend, device)
+                self._steppers.append(compiled.kernel.stepper(params, states))
+        self._versions = self._version()
+        first, batch = dict(sizes[0]), self._initial[0].shape[1]
+        self._shape = torch.Size((batch, int(first["D"])))
+        self._dtype, self._device = self._initial[0].dtype, self._initial[0].device
+        self._x = self._initial[0].new_zeros(self._shape)
+
+    @property
+    def state(self) -> State:
+        """The states after the last step, [layers, B, size] each, copied from the layers'."""
+        rows = zip(*(stepper.states for stepper in self._steppers), strict=True)
+        return State(torch.stack(states) for states in rows)
+
+    def step(self, x: Tensor) -> Tensor:
+        """One step on ``x`` [B, D]: the output [B, size], which the next step overwrites.
+
+        ``ValueError`` or ``TypeError`` where ``x`` has another shape, dtype or device.
+        """
+        if x.shape != self._shape or x.dtype is not self._dtype or x.device != self._device:
+            self._refuse(x)
+        if self._version() != self._versions:
+            self.refresh()
+        if not x.is_contiguous() or x.is_neg():
+            x = self._x.copy_(x)
+        for stepper in self._steppers:
+            stepper.step(x)
+            x = stepper.y
+        return x
+
+    __call__ = step
+
+    def reset(self, examples: Tensor | Iterable[int] | None = None) -> None:
+        """Put the state back to what the stream began with, of all streams or of these.
+
+        ``examples`` are their numbers, or a mask [B] of bool.
+        """
+        index: Tensor | slice = slice(None)
+        if examples is not None:
+            chosen = examples if isinstance(examples, Tensor) else torch.tensor([*examples])
+            index = chosen.to(self._device)
+        self._write(self._initial, index)
+
+    def load(self, state: Sequence[Tensor]) -> None:
+        """Go on from this state, [layers, B, size] for each state of the cell."""
+        if len(state) != len(self._initial):
+            raise ValueError(f"state has {len(state)} tensors, expected {len(self._initial)}")
+        for given, own in zip(state, self._initial, strict=True):
+            if given.shape != own.shape:
+                raise ValueError(f"state: expected {list(own.shape)}, got {list(given.shape)}")
+        self._write(state, slice(None))
+
+    @torch.no_grad()
+    def refresh(self) -> None:
+        """Take the weights as they are now."""
+        for stepper in self._steppers:
+            stepper.refresh()
+        self._versions = self._version()
+
+    @torch.no_grad()
+    def _write(self, states: Sequence[Tensor], index: Tensor | slice) -> None:
+        for row, stepper in enumerate(self._steppers):
+            for own, given in zip(stepper.states, states, strict=True):
+                own[index] = given[row][index]
+
+    def _version(self) -> int:
+        """A number that grows with each change to a weight in place."""
+        return sum([p._version for p in self._parameters])
+
+    def _refuse(self, x: Tensor) -> None:
+        if x.shape != self._shape:
+            raise ValueError(f"x must be [B, D] = {list(self._shape)}, got {list(x.shape)}")
+        if x.device != self._device:
+            raise ValueError(f"x is on {x.device}, the stream on {self._device}")
+        raise TypeError(f"x is {x.dtype}, the stream {self._dtype}: convert with .to()")
+
+
+def stream(
+    name: str,
+    cell: Cell,
+    layers: Layers,
+    sizes: Sequence[dict[str, Size] | dict[str, int]],
+    initial: Sequence[Tensor],
+    backend: str,
+) -> Stream:
+    """The stream of a stack; ``ValueError`` for a stack that runs in both directions."""
+    if any(len(directions) > 1 for directions in layers):
+        raise ValueError(
+            f"{name} is bidirectional, and a stream has no end to run backwards from: "
+            "use bidirectional=False, or call the layer on whole windows"
+        )
+    return Stream(cell, layers, [tuple(s.items()) for s in sizes], initial, backend)
