@@ -1,0 +1,1 @@
+"""Other forms for models: written for and read from other software."""
