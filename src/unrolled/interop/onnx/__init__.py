@@ -10,7 +10,8 @@ except ImportError as error:
         "unrolled.interop.onnx needs the package onnx: pip install 'unrolled[onnx]'"
     ) from error
 
+from unrolled.interop.onnx.export import export, export_step
 from unrolled.interop.onnx.load import load
 from unrolled.interop.onnx.node import RecurrentNode
 
-__all__ = ["RecurrentNode", "load"]
+__all__ = ["RecurrentNode", "export", "export_step", "load"]

@@ -89,7 +89,9 @@ def attributes(node: onnx.NodeProto) -> Attributes:
     functions = read(names, alphas, betas, where)
     clip = given.get("clip")
     if clip is not None and not clip > 0:
-        raise ValueError(f"{where}: clip={clip:g}, expected a number above 0; leave it out for none")
+        raise ValueError(
+            f"{where}: clip={clip:g}, expected a number above 0; leave it out for none"
+        )
     n = len(defaults)
     return Attributes(
         op=node.op_type,

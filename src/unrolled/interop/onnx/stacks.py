@@ -1,0 +1,102 @@
+"""A layer as export sees it: the cell, and the parameters of each direction of each layer."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from unrolled import sizes
+from unrolled.cell import Cell
+from unrolled.lower import Plan, lower
+from unrolled.nn import GRU, LSTM, RNN, Recurrent
+from unrolled.nn.dropins import TORCH_NAMES
+from unrolled.nn.parameters import layer_sizes
+from unrolled.recurrence import traced
+
+Params = Mapping[str, Tensor]
+
+
+@dataclass(frozen=True)
+class Stack:
+    """``sizes`` has an entry for each layer, ``layers`` one more for each of its directions."""
+
+    cell: Cell
+    input_size: int
+    hidden_size: int
+    output_size: int
+    sizes: tuple[Mapping[str, int], ...]
+    layers: tuple[tuple[Params, ...], ...]
+    batch_first: bool
+    dtype: torch.dtype
+
+    @property
+    def directions(self) -> int:
+        """1 or 2."""
+        return len(self.layers[0])
+
+    @property
+    def states(self) -> dict[str, int]:
+        """Each state's name and length."""
+        lengths = self.cell.state_sizes(self.sizes[0])
+        return {s.name: int(n) for s, n in zip(self.cell.states, lengths, strict=True)}
+
+    def plan(self, layer: int) -> Plan:
+        """A layer's step, scheduled."""
+        return lower(traced(self.cell, tuple(self.sizes[layer].items()), self.dtype))
+
+    def with_held(self, layer: int, params: Params) -> dict[str, Tensor]:
+        """A layer's parameters with those that the cell holds at a number."""
+        held = {
+            name: torch.full(
+                [int(sizes.evaluate(e, self.sizes[layer])) for e in spec.shape],
+                float(spec.init),  # pyright: ignore[reportArgumentType]
+                dtype=self.dtype,
+            )
+            for name, spec in self.cell.held.items()
+        }
+        return {**params, **held}
+
+
+def read(layer: nn.Module) -> Stack:
+    """Read a layer; ``TypeError`` for any other module, or for a dtype that runtimes lack."""
+    if isinstance(layer, Recurrent):
+        names = {name: name for name in layer.cell.parameters}
+        given = layer.layer_sizes
+        output_size = layer.output_size
+    elif isinstance(layer, (RNN, GRU, LSTM)):
+        names = {name: TORCH_NAMES[name] for name in layer.cell.parameters}
+        others = {"P": layer.proj_size} if layer.proj_size else {}
+        given = layer_sizes(
+            layer.cell, layer.num_layers, 2 if layer.bidirectional else 1, layer.input_size,
+            layer.hidden_size, others,
+        )  # fmt: skip
+        output_size = layer.output_size
+    else:
+        raise TypeError(
+            f"expected an unrolled.Recurrent, RNN, GRU or LSTM, got {type(layer).__name__}; an "
+            "unrolled.LSTM takes the state_dict of a torch.nn.LSTM"
+        )
+    suffixes = ("", "_reverse") if layer.bidirectional else ("",)
+    layers = tuple(
+        tuple(
+            {
+                name: layer.get_parameter(f"{its}_l{k}{suffix}").detach().cpu()
+                for name, its in names.items()
+            }
+            for suffix in suffixes
+        )
+        for k in range(layer.num_layers)
+    )
+    dtype = next((p.dtype for p in layer.parameters()), torch.get_default_dtype())
+    if dtype not in (torch.float32, torch.float64):
+        raise TypeError(
+            f"the parameters are {dtype}, expected torch.float32 or torch.float64; convert the "
+            "layer: layer.float()"
+        )
+    return Stack(
+        layer.cell, layer.input_size, layer.hidden_size, output_size, given, layers,
+        layer.batch_first, dtype,
+    )  # fmt: skip
