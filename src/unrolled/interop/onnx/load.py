@@ -35,8 +35,9 @@ def load(
         node: the name of the node, or of one of its outputs, to take out of a model of several
             nodes. By default the model must consist of one recurrent node and constants, so that
             the module computes what the model does.
-        weights: values for those of W, R, B and P that the model does not hold as initializers,
-            by their names in the model.
+        weights: values for those of the node's inputs W, R, B and P that the model does not hold
+            as initializers, by their names in the model. Lengths and initial states may be fixed
+            in the same way.
         backend: ``"auto"`` or a backend's name, as for ``unrolled.recurrence``.
 
     Returns a :class:`RecurrentNode`, whose call takes and gives what the node does.
@@ -46,24 +47,43 @@ def load(
     not allow.
     """
     if isinstance(source, onnx.NodeProto):
-        chosen, held = _of_kind(source), dict[str, np.ndarray]()
+        chosen, held = _of_kind(source), dict[str, onnx.TensorProto]()
     else:
         model = _model(source)
         chosen = _chosen(model.graph.node, node)
         held = _constants(model.graph)
-    values = {name: torch.from_numpy(np.array(array)) for name, array in held.items()}
-    values |= {name: torch.as_tensor(value) for name, value in (weights or {}).items()}
-    names = dict(zip(INPUTS[chosen.op_type], chosen.input, strict=False))
-    known = {role: values[name] for role, name in names.items() if name in values}
-    for role in WEIGHTS:
-        if role not in known and (role in REQUIRED or names.get(role)):
+    names = {
+        role: name
+        for role, name in zip(INPUTS[chosen.op_type], chosen.input, strict=False)
+        if name and role != "X"
+    }
+    given = weights or {}
+    for name in given:
+        if name not in names.values():
             raise ValueError(
-                f"{_title(chosen)}: its {role}, {names.get(role, '')!r}, is no initializer of the "
-                f"model; give it: load(…, weights={{{names.get(role, role)!r}: …}})"
+                f"weights: {_title(chosen)} has no input {name!r}; it reads "
+                f"{', '.join(names.values())}"
+            )
+    known = {
+        role: _tensor(given[name] if name in given else numpy_helper.to_array(held[name]))
+        for role, name in names.items()
+        if name in given or name in held
+    }
+    for role in WEIGHTS:
+        if role not in known and (role in REQUIRED or role in names):
+            name = names.get(role, role)
+            raise ValueError(
+                f"{_title(chosen)}: its {role}, {name!r}, is no initializer of the model; give it: "
+                f"load(…, weights={{{name!r}: …}})"
             )
     own = {role: known[role] for role in WEIGHTS if role in known}
-    given = {role: value for role, value in known.items() if role not in (*WEIGHTS, "X")}
-    return RecurrentNode(attributes(chosen), own, given, backend)
+    states = {role: value for role, value in known.items() if role not in WEIGHTS}
+    return RecurrentNode(attributes(chosen), own, states, backend)
+
+
+def _tensor(value: Tensor | np.ndarray) -> Tensor:
+    # A copy: what a model holds can't be written to.
+    return value if isinstance(value, Tensor) else torch.from_numpy(np.array(value))
 
 
 def _model(source: onnx.ModelProto | bytes | str | Path) -> onnx.ModelProto:
@@ -105,13 +125,14 @@ def _of_kind(node: onnx.NodeProto) -> onnx.NodeProto:
     return node
 
 
-def _constants(graph: onnx.GraphProto) -> dict[str, np.ndarray]:
+def _constants(graph: onnx.GraphProto) -> dict[str, onnx.TensorProto]:
     """What the graph holds: its initializers, and the tensors of its Constant nodes."""
-    found = {t.name: numpy_helper.to_array(t) for t in graph.initializer}
+    found = {t.name: t for t in graph.initializer}
     for node in graph.node:
         if node.op_type == "Constant":
-            tensors = [a.t for a in node.attribute if a.name == "value"]
-            found |= {node.output[0]: numpy_helper.to_array(t) for t in tensors}
+            for attribute in node.attribute:
+                if attribute.name == "value":
+                    found[node.output[0]] = attribute.t
     return found
 
 

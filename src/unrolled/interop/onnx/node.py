@@ -94,21 +94,21 @@ class RecurrentNode(nn.Module):
             self._initial(name, value, x)
             for name, value in zip(STATES[self.attributes.op], given, strict=True)
         ]
-        sequence_lens = self.given_sequence_lens if sequence_lens is None else sequence_lens
-        if sequence_lens is not None:
-            sequence_lens = lengths.checked(sequence_lens, *x.shape[:2])
+        ends = self._given("sequence_lens") if sequence_lens is None else sequence_lens
+        if ends is not None:
+            ends = lengths.checked(ends, *x.shape[:2])
         outputs: list[Tensor] = []
         finals: list[tuple[Tensor, ...]] = []
         for direction in range(len(self.attributes.reversed)):
             states = tuple(s[direction] for s in initial)
-            y, final = self._direction(direction, x, states, sequence_lens)
+            y, final = self._direction(direction, x, states, ends)
             outputs.append(y)
             finals.append(final)
         y = torch.stack(outputs, 1)
-        ends = [torch.stack(rows) for rows in zip(*finals, strict=True)]
+        last = [torch.stack(rows) for rows in zip(*finals, strict=True)]
         if batch_first:
-            return y.permute(2, 0, 1, 3), *(s.transpose(0, 1) for s in ends)
-        return y, *ends
+            return y.permute(2, 0, 1, 3), *(s.transpose(0, 1) for s in last)
+        return y, *last
 
     def _direction(
         self, d: int, x: Tensor, states: tuple[Tensor, ...], ends: Tensor | None
@@ -127,7 +127,7 @@ class RecurrentNode(nn.Module):
 
     def _initial(self, name: str, value: Tensor | None, x: Tensor) -> Tensor:
         """The initial state [directions, B, H]."""
-        value = getattr(self, f"given_{name}") if value is None else value
+        value = self._given(name) if value is None else value
         n, batch, batch_first = len(self._cells), x.shape[1], self.attributes.batch_first
         if value is None:
             return x.new_zeros(n, batch, self.hidden_size)
@@ -138,6 +138,10 @@ class RecurrentNode(nn.Module):
                 f"{name} must be {form} = {[*lead, self.hidden_size]}, got {list(value.shape)}"
             )
         return value.transpose(0, 1) if batch_first else value
+
+    def _given(self, name: str) -> Tensor | None:
+        """What the model holds of an input."""
+        return getattr(self, f"given_{name}")
 
     def extra_repr(self) -> str:
         """The operator, the sizes and the attributes that are not at their defaults."""

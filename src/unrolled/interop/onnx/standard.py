@@ -101,8 +101,9 @@ def _mgu(p: Params) -> Weights:
 
 
 def _gers(p: Params) -> Weights:
+    W, R, b = _gates((0, 3, 1, 2), p["W"], p["U"], p["b"])
     (P,) = _gates((0, 2, 1), p["p"])
-    return _one_bias(*_gates((0, 3, 1, 2), p["W"], p["U"], p["b"]), P)
+    return _one_bias(W, R, b, P)
 
 
 def _no_bias(p: Params) -> Weights:
