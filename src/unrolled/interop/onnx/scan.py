@@ -9,6 +9,7 @@ where the sequence does.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from torch import Tensor
@@ -79,16 +80,18 @@ def sequence(
     shapes = [_dims(v) for v in (*graph.states, *kept)]
     outputs = [body.info(*row) for row in zip(results, shapes, kinds, strict=True)]
     ends = [f"{prefix}{v.name}/last" for v in graph.states]
+    attributes: dict[str, Any] = {
+        "body": body.graph(f"{prefix}{graph.name}", inputs, outputs, own=False),
+        "num_scan_inputs": len(over_time),
+    }
+    if reverse:
+        directions = {"input": len(over_time), "output": len(kept)}
+        attributes |= {f"scan_{k}_directions": [1] * n for k, n in directions.items() if n}
     outs = writer.nodes_of(
         "Scan",
         [*states, *over_time],
         [*ends, *(f"{prefix}{v.name}" for v in kept)],
-        {
-            "body": body.graph(f"{prefix}{graph.name}", inputs, outputs, own=False),
-            "num_scan_inputs": len(over_time),
-            "scan_input_directions": [int(reverse)] * len(over_time),
-            "scan_output_directions": [int(reverse)] * len(kept),
-        },
+        attributes,
     )
     around.names |= dict(zip(kept, outs[len(ends) :], strict=True))
     around.write(schedule.after)

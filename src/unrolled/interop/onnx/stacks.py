@@ -75,9 +75,10 @@ def read(layer: nn.Module) -> Stack:
         )  # fmt: skip
         output_size = layer.output_size
     else:
+        kind = type(layer)
         raise TypeError(
-            f"expected an unrolled.Recurrent, RNN, GRU or LSTM, got {type(layer).__name__}; an "
-            "unrolled.LSTM takes the state_dict of a torch.nn.LSTM"
+            "expected an unrolled.Recurrent, RNN, GRU or LSTM, got "
+            f"{kind.__module__}.{kind.__qualname__}; an unrolled.LSTM takes the state_dict of a torch.nn.LSTM"
         )
     suffixes = ("", "_reverse") if layer.bidirectional else ("",)
     layers = tuple(
