@@ -27,7 +27,8 @@ class Session:
         self.outputs = [value.name for value in self._session.get_outputs()]
 
     def __call__(self, feed: Mapping[str, np.ndarray]) -> Arrays:
-        return dict(zip(self.outputs, self._session.run(None, dict(feed)), strict=True))
+        results: Any = self._session.run(None, dict(feed))
+        return dict(zip(self.outputs, results, strict=True))
 
 
 def node_model(

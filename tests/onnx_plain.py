@@ -42,7 +42,7 @@ def node(
     first = [inputs.get(name) for name in ("initial_h", "initial_c")[: 2 if op == "LSTM" else 1]]
     first = [s if s is None or not batch_first else s.swapaxes(0, 1) for s in first]
     lengths = inputs.get("sequence_lens", np.full(B, T))
-    Y = np.zeros((T, directions, B, H), x.dtype)
+    y = np.zeros((T, directions, B, H), x.dtype)
     last = [np.zeros((directions, B, H), x.dtype) for _ in first]
     names = attributes.get("activations", DEFAULTS[op] * directions)
     n = len(names) // directions
@@ -59,12 +59,12 @@ def node(
             steps = range(lengths[b])
             for t in reversed(steps) if backwards else steps:
                 state = STEPS[op](x[t, b], state, weights, f, attributes)
-                Y[t, d, b] = state[0]
+                y[t, d, b] = state[0]
             for result, value in zip(last, state, strict=True):
                 result[d, b] = value
     if batch_first:
-        Y, last = Y.transpose(2, 0, 1, 3), [s.swapaxes(0, 1) for s in last]
-    return dict(zip(("Y", "Y_h", "Y_c"), (Y, *last), strict=False))
+        y, last = y.transpose(2, 0, 1, 3), [s.swapaxes(0, 1) for s in last]
+    return dict(zip(("Y", "Y_h", "Y_c"), (y, *last), strict=False))
 
 
 def _clipped(f: Function, attributes: Mapping[str, Any]) -> Function:
@@ -81,6 +81,10 @@ def _affine(gate: int, gates: int, weights: Arrays, x: np.ndarray, h: np.ndarray
     return weights["W"][rows] @ x + w_b, weights["R"][rows] @ h + r_b
 
 
+def _sum(pair: tuple[np.ndarray, np.ndarray]) -> np.ndarray:
+    return pair[0] + pair[1]
+
+
 def _rnn(x: Any, state: Any, weights: Arrays, f: Any, attributes: Mapping[str, Any]) -> Any:
     wx, rh = _affine(0, 1, weights, x, state[0])
     return [_clipped(f[0], attributes)(wx + rh)]
@@ -89,13 +93,13 @@ def _rnn(x: Any, state: Any, weights: Arrays, f: Any, attributes: Mapping[str, A
 def _gru(x: Any, state: Any, weights: Arrays, f: Any, attributes: Mapping[str, Any]) -> Any:
     (h,) = state
     gate, g = (_clipped(a, attributes) for a in f)
-    z = gate(sum(_affine(0, 3, weights, x, h)))
-    r = gate(sum(_affine(1, 3, weights, x, h)))
+    z = gate(_sum(_affine(0, 3, weights, x, h)))
+    r = gate(_sum(_affine(1, 3, weights, x, h)))
     wx, rh = _affine(2, 3, weights, x, h)
     if attributes.get("linear_before_reset"):
         new = g(wx + r * rh)
     else:
-        new = g(sum(_affine(2, 3, weights, x, r * h)))
+        new = g(_sum(_affine(2, 3, weights, x, r * h)))
     return [(1 - z) * new + z * h]
 
 
@@ -104,12 +108,12 @@ def _lstm(x: Any, state: Any, weights: Arrays, f: Any, attributes: Mapping[str, 
     gate, g = (_clipped(a, attributes) for a in f[:2])
     H = h.shape[0]
     p_i, p_o, p_f = np.split(weights.get("P", np.zeros(3 * H)), 3)
-    i = gate(sum(_affine(0, 4, weights, x, h)) + p_i * c)
-    keep = gate(sum(_affine(2, 4, weights, x, h)) + p_f * c)
+    i = gate(_sum(_affine(0, 4, weights, x, h)) + p_i * c)
+    keep = gate(_sum(_affine(2, 4, weights, x, h)) + p_f * c)
     if attributes.get("input_forget"):
         keep = 1 - i
-    new = keep * c + i * g(sum(_affine(3, 4, weights, x, h)))
-    o = gate(sum(_affine(1, 4, weights, x, h)) + p_o * new)
+    new = keep * c + i * g(_sum(_affine(3, 4, weights, x, h)))
+    o = gate(_sum(_affine(1, 4, weights, x, h)) + p_o * new)
     return [o * f[2](new), new]
 
 

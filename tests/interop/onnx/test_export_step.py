@@ -5,9 +5,9 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from onnx_models import Session, assert_close, rounding
 
 import unrolled as ur
+from onnx_models import Session, assert_close, rounding
 from unrolled import cells
 from unrolled.interop.onnx import export_step
 

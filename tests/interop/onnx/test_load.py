@@ -6,11 +6,11 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-import onnx_plain
 import pytest
 import torch
-from onnx_models import Arrays, Session, assert_close, node_model, rounding
 
+import onnx_plain
+from onnx_models import Arrays, Session, assert_close, node_model, rounding
 from unrolled.interop.onnx import load
 from unrolled.interop.onnx.activations import TABLE
 
@@ -101,7 +101,10 @@ def test_equals_onnx_runtime_and_plain_numpy(
     assert_close(loaded(op, given, attributes), theirs(feed), bound(np.float32))
 
     exact = in_float64(given)
-    attributes = {**attributes, **({"clip": float(np.float32(0.4))} if "clip" in attributes else {})}
+    attributes = {
+        **attributes,
+        **({"clip": float(np.float32(0.4))} if "clip" in attributes else {}),
+    }
     wanted = onnx_plain.node(op, exact, attributes)
     assert_close(loaded(op, exact, attributes), wanted, bound(np.float64))
 
@@ -128,9 +131,7 @@ def test_each_activation_with_its_numbers(name: str) -> None:
     attributes |= {"activation_beta": [beta]} if row.beta is not None else {}
     given = inputs("RNN", 1, ("B",), 3, np.float32)
     session = Session(node_model("RNN", given, attributes, ("W", "R", "B")))
-    assert_close(
-        loaded("RNN", given, attributes), session({"X": given["X"]}), bound(np.float32)
-    )
+    assert_close(loaded("RNN", given, attributes), session({"X": given["X"]}), bound(np.float32))
     exact = in_float64(given)
     wanted = onnx_plain.node("RNN", exact, {}, [[onnx_plain.FUNCTIONS[name](alpha, beta)]])
     assert_close(loaded("RNN", exact, attributes), wanted, bound(np.float64))
@@ -246,5 +247,6 @@ def test_what_the_model_holds_of_lengths_and_states_is_used() -> None:
     module = load(node_model("LSTM", given, {}, held), backend="reference")
     y, *last = module(torch.from_numpy(given["X"]))
     wanted = onnx_plain.node("LSTM", given, {})
-    found = dict(zip(("Y", "Y_h", "Y_c"), (v.detach().numpy() for v in (y, *last)), strict=True))
+    names = ["Y", "Y_h", "Y_c"]
+    found = {n: v.detach().numpy() for n, v in zip(names, (y, *last), strict=True)}
     assert_close(found, wanted, bound(np.float64))

@@ -8,8 +8,8 @@ import onnx
 import pytest
 import torch
 from onnx import helper
-from onnx_models import node_model
 
+from onnx_models import node_model
 from unrolled.interop.onnx import load
 
 WEIGHTS = {

@@ -2,9 +2,9 @@
 
 import pytest
 import torch
-from onnx_models import rounding
 
 import unrolled as ur
+from onnx_models import rounding
 from unrolled.interop.onnx import export, load
 
 D, H, T, B = 3, 5, 6, 4

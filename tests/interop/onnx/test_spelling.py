@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 import torch
 from onnx import checker, helper
-from onnx_models import Session
 from torch import Tensor
 
+from onnx_models import Session
 from unrolled.builder import Builder
 from unrolled.interop.onnx.spelling import SPELLING, Fixed, Scope
 from unrolled.interop.onnx.writer import Writer
@@ -91,7 +91,7 @@ def written(sample: Sample, lead: int, values: list[Tensor]) -> tuple[Tensor, Te
     variables: list[Var] = []
     args: list[Any] = []
     for k, operand in enumerate(operands):
-        if isinstance(operand, float):
+        if isinstance(operand, (int, float)):
             args.append(operand)
             continue
         kind, shape = operand
@@ -115,7 +115,7 @@ def written(sample: Sample, lead: int, values: list[Tensor]) -> tuple[Tensor, Te
     scope = Scope(writer, fixed, lead, next(iter(names.values())), "", dict(names))
     scope.write([equation])
     writer.result(scope.names[out], "result")
-    axes: list[int | str] = ["T", "B"][2 - lead :]
+    axes = ["T", "B"][2 - lead :]
     info = lambda v, name: writer.info(
         name, [*axes, *v.shape], np.bool_ if v.dtype == "bool" else None
     )
@@ -136,7 +136,7 @@ def operands_of(sample: Sample, lead: int) -> list[Tensor]:
     source = torch.Generator().manual_seed(0)
     found: list[Tensor] = []
     for operand in sample[1]:
-        if isinstance(operand, float):
+        if isinstance(operand, (int, float)):
             continue
         kind, shape = operand
         axes = () if kind.startswith("fixed") else LEAD[2 - lead :]

@@ -78,7 +78,8 @@ def read(layer: nn.Module) -> Stack:
         kind = type(layer)
         raise TypeError(
             "expected an unrolled.Recurrent, RNN, GRU or LSTM, got "
-            f"{kind.__module__}.{kind.__qualname__}; an unrolled.LSTM takes the state_dict of a torch.nn.LSTM"
+            f"{kind.__module__}.{kind.__qualname__}; an unrolled.LSTM takes the state_dict of a "
+            "torch.nn.LSTM"
         )
     suffixes = ("", "_reverse") if layer.bidirectional else ("",)
     layers = tuple(
