@@ -194,6 +194,12 @@ def test_results_that_do_not_vary_and_states_that_stay(cell: ur.Cell, lengths: b
     check(module, lengths=lengths, initial_states=True, nodes="auto")
 
 
+def test_a_cell_of_saved_equations() -> None:
+    own = layer(cells.mingru, dtype=torch.float64)
+    saved = layer(ur.Cell.from_graphs(own.graphs()), dtype=torch.float64)
+    check(saved, lengths=True, initial_states=True, nodes="auto")
+
+
 def test_the_model_is_written_to_a_file(tmp_path: Any) -> None:
     path = tmp_path / "layer.onnx"
     model = export(layer(cells.gru), path)
@@ -253,3 +259,15 @@ def test_refused(call: Any, kind: type[Exception], message: str) -> None:
     with pytest.raises(kind) as caught:
         call()
     assert str(caught.value) == message
+
+
+@pytest.mark.parametrize("nodes", ["auto", "scan"])
+@pytest.mark.parametrize("name", ["lstm", "lstm_layer_norm", "sru", "elman_output"])
+def test_a_model_holds_what_it_reads_and_no_more(name: str, nodes: Any) -> None:
+    model = export(layer(cells.CELLS[name], bidirectional=True), lengths=True, nodes=nodes)
+    bodies = [a.g for node in model.graph.node for a in node.attribute if a.name == "body"]
+    every = [node for graph in (model.graph, *bodies) for node in graph.node]
+    read = {name for node in every for name in node.input}
+    read |= {value.name for graph in (model.graph, *bodies) for value in graph.output}
+    assert {tensor.name for tensor in model.graph.initializer} <= read
+    assert {name for node in every for name in node.output} <= read

@@ -1,11 +1,14 @@
 """Loaded nodes, random weights: equal to ONNX Runtime, and in float64 to plain NumPy."""
 
+import copy
 import itertools
+import pickle
 import random
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+import onnx
 import pytest
 import torch
 
@@ -239,6 +242,22 @@ def test_gradients(op: str) -> None:
 
     leaves = [torch.from_numpy(given["X"]), *(p.detach() for p in module.parameters())]
     assert torch.autograd.gradcheck(run, [leaf.requires_grad_() for leaf in leaves])
+
+
+def test_weights_in_constant_nodes_and_a_copy() -> None:
+    given = inputs("GRU", 1, ("B",), 10, np.float64)
+    model = node_model("GRU", given, {}, ("W", "R", "B"))
+    held = list(model.graph.initializer)
+    del model.graph.initializer[:]
+    for tensor in held:
+        constant = onnx.helper.make_node("Constant", [], [tensor.name], value=tensor)
+        model.graph.node.insert(0, constant)
+    module = load(model, backend="reference")
+    x = torch.from_numpy(given["X"])
+    wanted = onnx_plain.node("GRU", given, {})
+    for copied in (module, pickle.loads(pickle.dumps(module)), copy.deepcopy(module)):
+        y, last = (v.detach().numpy() for v in copied(x))
+        assert_close({"Y": y, "Y_h": last}, wanted, bound(np.float64))
 
 
 def test_what_the_model_holds_of_lengths_and_states_is_used() -> None:

@@ -99,6 +99,10 @@ REFUSED: dict[str, tuple[Callable[[], Any], str]] = {
         "LSTM node 'the node': Affine has no alpha, and ONNX has no default for it; give "
         "activation_alpha",
     ),
+    "a backend": (
+        lambda: load(lstm(), backend="gpu"),
+        "backend 'gpu': expected one of auto, cpu, reference",
+    ),
     "clip": (
         lambda: load(lstm(clip=0.0)),
         "LSTM node 'the node': clip=0, expected a number above 0; leave it out for none",

@@ -90,10 +90,7 @@ def export(
         finals.append(final)
     if stack.batch_first:
         x = writer.node("Transpose", [x], {"perm": [1, 0, 2]})
-    writer.result(x, "y")
-    for name, parts in zip(last, zip(*finals, strict=True), strict=True):
-        writer.result(writer.node("Concat", parts, {"axis": 0}), name)
-    return _finished(writer, stack, inputs, outputs, path)
+    return _finished(writer, stack, inputs, outputs, [x, *_joined(writer, finals)], path)
 
 
 def export_step(layer: nn.Module, path: str | Path | None = None) -> onnx.ModelProto:
@@ -127,10 +124,7 @@ def export_step(layer: nn.Module, path: str | Path | None = None) -> onnx.ModelP
         given = [writer.node("Gather", [s, row(writer, number)], {"axis": 0}) for s in first]
         x, new = scan.step(writer, stack.plan(number), params, x, given, f"l{number}/")
         finals.append([writer.node("Unsqueeze", [s, writer.integers(0)]) for s in new])
-    writer.result(x, "y")
-    for name, parts in zip(last, zip(*finals, strict=True), strict=True):
-        writer.result(writer.node("Concat", parts, {"axis": 0}), name)
-    return _finished(writer, stack, inputs, outputs, path)
+    return _finished(writer, stack, inputs, outputs, [x, *_joined(writer, finals)], path)
 
 
 def _choose(stack: Stack, nodes: str) -> Standard | None:
@@ -152,13 +146,22 @@ def _numpy_dtype(stack: Stack) -> np.dtype[np.floating]:
     return torch.empty(0, dtype=stack.dtype).numpy().dtype
 
 
+def _joined(writer: Writer, finals: list[list[str]]) -> list[str]:
+    """Each state of all layers [rows, B, size], from those of each layer."""
+    return [writer.node("Concat", parts, {"axis": 0}) for parts in zip(*finals, strict=True)]
+
+
 def _finished(
     writer: Writer,
     stack: Stack,
     inputs: list[onnx.ValueInfoProto],
     outputs: list[onnx.ValueInfoProto],
+    values: list[str],
     path: str | Path | None,
 ) -> onnx.ModelProto:
+    """The checked model, whose outputs are ``values``."""
+    for value, output in zip(values, outputs, strict=True):
+        writer.result(value, output.name)
     model = helper.make_model(
         writer.graph(stack.cell.name, inputs, outputs, own=True),
         opset_imports=[helper.make_opsetid("", OPSET)],

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from unrolled.cell import Cell
 from unrolled.interop.onnx import lengths
 from unrolled.interop.onnx.attributes import GATES, Attributes
+from unrolled.nn.checks import check_backend
 from unrolled.recurrence import recurrence
 
 OPTIONAL = ("B", "P")
@@ -39,7 +40,7 @@ class RecurrentNode(nn.Module):
     ) -> None:
         super().__init__()
         self.attributes = attributes
-        self.backend = backend
+        self.backend = check_backend(backend)
         self.input_size, self.hidden_size = _checked(attributes, weights)
         for name, weight in weights.items():
             self.register_parameter(name, nn.Parameter(weight.clone()))
