@@ -2,6 +2,7 @@
 
 from unrolled.cell import Cell, cell, param, state
 from unrolled.errors import CellError, UnrolledError, UnsupportedByBackend
+from unrolled.interop import convert, from_torch, revert, to_torch
 from unrolled.lower import lower
 from unrolled.nn import GRU, LSTM, RNN, Recurrent
 from unrolled.recurrence import recurrence
@@ -16,8 +17,12 @@ __all__ = [
     "UnrolledError",
     "UnsupportedByBackend",
     "cell",
+    "convert",
+    "from_torch",
     "lower",
     "param",
     "recurrence",
+    "revert",
     "state",
+    "to_torch",
 ]

@@ -1,1 +1,16 @@
-"""Other forms for models: written for and read from other software."""
+"""Coming from and going to elsewhere: torch's own modules, Keras's layers, ONNX (``interop.onnx``), C (``interop.c``)."""
+
+from unrolled.interop.in_place import Conversion, convert, revert
+from unrolled.interop.keras import KerasLayer, from_keras, to_keras
+from unrolled.interop.torch_modules import from_torch, to_torch
+
+__all__ = [
+    "Conversion",
+    "KerasLayer",
+    "convert",
+    "from_keras",
+    "from_torch",
+    "revert",
+    "to_keras",
+    "to_torch",
+]

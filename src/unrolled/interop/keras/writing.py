@@ -1,0 +1,94 @@
+"""``to_keras``: our layers as Keras's, as data that Keras takes."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from typing import Any
+
+from torch import Tensor
+
+from unrolled.cell import Cell
+from unrolled.cells import elman, rnn
+from unrolled.interop.keras.forms import (
+    ACTIVATIONS,
+    FLOATS,
+    TO_KERAS,
+    Array,
+    Form,
+    KerasLayer,
+    has_bias,
+    keras_weights,
+)
+from unrolled.interop.recognise import article
+from unrolled.nn import GRU, LSTM, RNN, Recurrent
+from unrolled.nn.dropins import TORCH_NAMES
+
+
+def to_keras(module: Recurrent | RNN | GRU | LSTM) -> tuple[KerasLayer, ...]:
+    """The Keras layers with a module's equations and weights, from the bottom up.
+
+    ``layer = keras.layers.deserialize({"class_name": it.class_name, "config": it.config})``, then
+    ``layer.build((None, None, input_size))`` and ``layer.set_weights(it.weights)``.  Keras has one
+    bias where torch has two: they are added.  Keras is batch-first, whatever ``module`` is.
+    Dropout between layers is left out with a warning.
+
+    Raises ``TypeError`` for another module, and ``ValueError`` for a cell that Keras has no layer
+    of, or a dtype that numpy doesn't have.
+    """
+    if not isinstance(module, (Recurrent, RNN, GRU, LSTM)):
+        raise TypeError(
+            "to_keras: expected unrolled's RNN, GRU, LSTM or Recurrent, "
+            f"got {article(type(module).__name__)}; ur.from_torch makes ours of torch's"
+        )
+    cell = module.cell
+    if cell.function not in TO_KERAS:
+        known = ", ".join(form.cell.name for form in TO_KERAS.values())
+        raise ValueError(
+            f"to_keras: Keras has no layer of cell {cell.name}; it has those of {known}"
+        )
+    form = TO_KERAS[cell.function]
+    names = {n: n if isinstance(module, Recurrent) else TORCH_NAMES[n] for n in cell.parameters}
+    if module.dropout and module.num_layers > 1:
+        warnings.warn(
+            f"to_keras: dropout={module.dropout} between the layers is left out; it acts in "
+            f"training alone: put keras.layers.Dropout({module.dropout}) between them",
+            stacklevel=2,
+        )
+    layers: list[KerasLayer] = []
+    for layer in range(module.num_layers):
+        weights: list[Array] = []
+        for suffix in ("", "_reverse")[: 1 + module.bidirectional]:
+            values = {
+                n: _array(getattr(module, f"{names[n]}_l{layer}{suffix}")) for n in cell.parameters
+            }
+            weights += keras_weights(form, cell, values)
+        class_name, config = form.class_name, _config(form, cell, module.hidden_size, weights)
+        if module.bidirectional:
+            inner = {"class_name": class_name, "config": config}
+            class_name, config = "Bidirectional", {"layer": inner, "merge_mode": "concat"}
+        layers.append(KerasLayer(class_name, config, tuple(weights)))
+    return tuple(layers)
+
+
+def _config(form: Form, cell: Cell, units: int, weights: Sequence[Array]) -> dict[str, Any]:
+    ours = cell.options.get("nonlinearity", "tanh")
+    config: dict[str, Any] = {
+        "units": units,
+        "activation": next(theirs for theirs, name in ACTIVATIONS.items() if name == ours),
+        "use_bias": has_bias(cell),
+        "return_sequences": True,
+        "dtype": weights[0].dtype.name,
+    }
+    if form.cell not in (elman, rnn):
+        config["recurrent_activation"] = "sigmoid"
+    if form.reset_after is not None:
+        config["reset_after"] = form.reset_after
+    return config
+
+
+def _array(parameter: Tensor) -> Array:
+    dtype = str(parameter.dtype).removeprefix("torch.")
+    if dtype not in FLOATS:
+        raise ValueError(f"to_keras: parameters of {dtype}; numpy has no such type: module.float()")
+    return parameter.detach().cpu().numpy()
