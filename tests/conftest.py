@@ -1,6 +1,7 @@
 """What holds for every test: few threads; property tests draw the same examples each run."""
 
 import os
+import tempfile
 
 import pytest
 import torch
@@ -9,6 +10,10 @@ from hypothesis import HealthCheck, settings
 # More threads only fight over small matrices. torch has heeded OMP_NUM_THREADS where it is set.
 if "OMP_NUM_THREADS" not in os.environ:
     torch.set_num_threads(2)
+
+# Keras reads both when it is imported, and writes a file where the second points: not at home.
+os.environ["KERAS_BACKEND"] = "torch"
+os.environ["KERAS_HOME"] = tempfile.mkdtemp(prefix="keras-")
 
 # No deadline: the first example of a test pays for imports and compilation.
 settings.register_profile(

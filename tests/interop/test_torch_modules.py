@@ -207,8 +207,9 @@ def test_from_torch_refuses_what_it_does_not_know(module: Any, message: str) -> 
 
 @pytest.mark.filterwarnings("ignore:torch.quantize_per_tensor:UserWarning")
 def test_from_torch_refuses_a_quantized_module() -> None:
+    quantized: Any = dynamic.LSTM(D, H)
     with pytest.raises(TypeError) as caught:
-        ur.from_torch(dynamic.LSTM(D, H))
+        ur.from_torch(quantized)
     assert str(caught.value) == (
         "from_torch: LSTM of torch.ao.nn.quantized.dynamic.modules.rnn is quantized, and ours "
         "computes in floating point; convert the float module instead"

@@ -26,15 +26,24 @@ Array = np.ndarray[Any, np.dtype[Any]]
 
 @dataclass(frozen=True, eq=False)
 class KerasLayer:
-    """A Keras layer as data: ``keras.layers.deserialize`` takes the first two, it the weights.
+    """A Keras layer as data.
 
-    ``config`` may leave out what is at Keras 3's default; ``weights`` are those of
+    ``config`` may leave out what is at Keras 3's default; ``weights`` are in the order of
     ``get_weights()``.
     """
 
     class_name: str
     config: Mapping[str, Any]
     weights: Sequence[Array]
+
+    def serialized(self) -> dict[str, Any]:
+        """What ``keras.layers.deserialize`` makes the layer of, without its weights."""
+        return serialized(self.class_name, self.config)
+
+
+def serialized(class_name: str, config: Mapping[str, Any]) -> dict[str, Any]:
+    """A class of Keras's own layers and its configuration, as Keras 3 writes them."""
+    return {"module": "keras.layers", "class_name": class_name, "config": dict(config)}
 
 
 @dataclass(frozen=True)

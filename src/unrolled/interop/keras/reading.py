@@ -57,8 +57,8 @@ def from_keras(
     Takes ``SimpleRNN`` (``elman``), ``GRU`` (``gru`` with ``reset_after``, else ``gru_cho``),
     ``LSTM`` (``lstm_one_bias``) and ``Bidirectional`` of them with ``merge_mode="concat"``; the
     weights are copied.  All outputs and the final states are returned whatever
-    ``return_sequences`` and ``return_state`` say; ``y[:, -1]`` is what Keras returns without them
-    (of two directions, the last forward and the first backward one: the final states).
+    ``return_sequences`` and ``return_state`` say; what Keras returns without them is the first of
+    the final states, of both directions side by side.
     Regularizers, constraints and initializers are Keras's business and are left out, and so is
     ``dropout``, with a warning, since it acts in training alone.
 
@@ -110,7 +110,8 @@ def _as_data(layer: _Layer | KerasLayer) -> KerasLayer:
 def _read(layer: KerasLayer) -> _Read:
     if layer.class_name != "Bidirectional":
         return _read_directions(layer.class_name, (layer.config,), layer.weights)
-    merge, inner = layer.config.get("merge_mode", "concat"), layer.config["layer"]
+    merge = layer.config.get("merge_mode", "concat")
+    inner = _entry(layer.config, "layer", layer.class_name)
     if merge != "concat":
         raise ValueError(
             f"from_keras: Bidirectional with merge_mode={merge!r}; ours puts both directions side "
@@ -136,24 +137,32 @@ def _read_directions(
 ) -> _Read:
     form = _form(class_name, configs[0])
     cells = [_cell(form, config, reverse=bool(k)) for k, config in enumerate(configs)]
-    units = {(config["units"], cell) for config, cell in zip(configs, cells, strict=True)}
-    if len(units) > 1 or _form(class_name, configs[-1]) is not form:
+    sizes = [int(_entry(config, "units", class_name)) for config in configs]
+    if len({*zip(sizes, cells, strict=True)}) > 1 or _form(class_name, configs[-1]) is not form:
         raise ValueError(
             "from_keras: the two layers of Bidirectional differ in units, activation, use_bias or "
             "reset_after; both directions of ours have one cell and size: convert them one by one"
         )
     arrays = [np.asarray(w) for w in weights]
     per = len(arrays) // len(configs)
-    size = int(configs[0]["units"])
-    _check_weights(form, cells[0], size, len(configs), arrays)
+    _check_weights(form, cells[0], sizes[0], len(configs), arrays)
     return _Read(
         cells[0],
-        size,
+        sizes[0],
         arrays[0].shape[0],
         all(config.get("trainable", True) for config in configs),
         tuple(f"{n}={configs[0][n]}" for n in DROPOUTS if configs[0].get(n)),
         tuple(our_parameters(form, arrays[k * per : (k + 1) * per]) for k in range(len(configs))),
     )
+
+
+def _entry(config: Mapping[str, Any], name: str, class_name: str) -> Any:
+    if name not in config:
+        raise ValueError(
+            f"from_keras: the configuration of {class_name} has no {name!r}; "
+            "give what layer.get_config() returns"
+        )
+    return config[name]
 
 
 def _form(class_name: str, config: Mapping[str, Any]) -> Form:

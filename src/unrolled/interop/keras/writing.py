@@ -19,6 +19,7 @@ from unrolled.interop.keras.forms import (
     KerasLayer,
     has_bias,
     keras_weights,
+    serialized,
 )
 from unrolled.interop.recognise import article
 from unrolled.nn import GRU, LSTM, RNN, Recurrent
@@ -28,10 +29,10 @@ from unrolled.nn.dropins import TORCH_NAMES
 def to_keras(module: Recurrent | RNN | GRU | LSTM) -> tuple[KerasLayer, ...]:
     """The Keras layers with a module's equations and weights, from the bottom up.
 
-    ``layer = keras.layers.deserialize({"class_name": it.class_name, "config": it.config})``, then
-    ``layer.build((None, None, input_size))`` and ``layer.set_weights(it.weights)``.  Keras has one
-    bias where torch has two: they are added.  Keras is batch-first, whatever ``module`` is.
-    Dropout between layers is left out with a warning.
+    To make a layer of each: ``layer = keras.layers.deserialize(each.serialized())``, then
+    ``layer.build((None, None, input_size))`` and ``layer.set_weights(each.weights)``.  Keras has
+    one bias where torch's RNN and LSTM have two: they are added.  Keras is batch-first, whatever
+    ``module`` is.  Dropout between layers is left out with a warning.
 
     Raises ``TypeError`` for another module, and ``ValueError`` for a cell that Keras has no layer
     of, or a dtype that numpy doesn't have.
@@ -65,8 +66,9 @@ def to_keras(module: Recurrent | RNN | GRU | LSTM) -> tuple[KerasLayer, ...]:
             weights += keras_weights(form, cell, values)
         class_name, config = form.class_name, _config(form, cell, module.hidden_size, weights)
         if module.bidirectional:
-            inner = {"class_name": class_name, "config": config}
-            class_name, config = "Bidirectional", {"layer": inner, "merge_mode": "concat"}
+            inner = serialized(class_name, config)
+            config = {"layer": inner, "merge_mode": "concat", "dtype": config["dtype"]}
+            class_name = "Bidirectional"
         layers.append(KerasLayer(class_name, config, tuple(weights)))
     return tuple(layers)
 
