@@ -1,5 +1,6 @@
 """What holds for every test: few threads; property tests draw the same examples each run."""
 
+import atexit
 import os
 import tempfile
 
@@ -12,8 +13,9 @@ if "OMP_NUM_THREADS" not in os.environ:
     torch.set_num_threads(2)
 
 # Keras reads both when it is imported, and writes a file where the second points: not at home.
-os.environ["KERAS_BACKEND"] = "torch"
-os.environ["KERAS_HOME"] = tempfile.mkdtemp(prefix="keras-")
+keras_home = tempfile.TemporaryDirectory(prefix="keras-")
+atexit.register(keras_home.cleanup)
+os.environ.update(KERAS_BACKEND="torch", KERAS_HOME=keras_home.name)
 
 # No deadline: the first example of a test pays for imports and compilation.
 settings.register_profile(

@@ -1,6 +1,7 @@
 """``convert`` and ``revert``: the same objects of another class, and what is said of the rest."""
 
 import copy
+import pickle
 from typing import Any
 
 import pytest
@@ -206,6 +207,16 @@ def test_a_parametrization_can_be_removed_and_the_module_copied_after() -> None:
     assert torch.equal(gru(x)[0], y)
 
 
+def test_a_converted_model_is_copied_and_pickled_like_one_that_was_built_so() -> None:
+    model = nn.Sequential(nn.LSTM(D, H, dtype=torch.float64))
+    ur.convert(model, backend="reference")
+    x = random(STEPS, B, D)
+    for other in (copy.deepcopy(model), pickle.loads(pickle.dumps(model))):
+        assert type(other[0]) is ur.LSTM
+        assert other[0].backend == "reference"
+        assert torch.equal(other(x)[0], model(x)[0])
+
+
 @pytest.mark.filterwarnings("ignore:`torch.jit:DeprecationWarning")
 @pytest.mark.filterwarnings("ignore:torch.quantize_per_tensor:UserWarning")
 def test_quantized_and_scripted_modules_are_left() -> None:
@@ -213,8 +224,8 @@ def test_quantized_and_scripted_modules_are_left() -> None:
     report = ur.convert(model)
     assert report.replaced == ()
     assert report.left == {
-        "q": "GRU of torch.ao.nn.quantized.dynamic.modules.rnn is quantized, and ours computes in "
-        "floating point; convert the float module instead",
+        "q": "GRU of torch.ao.nn.quantized.dynamic.modules.rnn is made for quantization, "
+        "and ours computes in floating point; convert the float module instead",
         "s": "LSTM was compiled by torch.jit; convert the module before it is scripted",
     }
 

@@ -158,8 +158,19 @@ def test_plain_arrays_are_copied_and_the_config_has_keras_defaults() -> None:
     named = dict(ours.named_parameters())
     assert named["W_xh_l0"].max() == 1
     assert named["b_h_l0"].max() == 0
-    gru = [np.zeros(s, "float32") for s in ((3, 6), (2, 6), (2, 6))]
-    assert from_keras(KerasLayer("GRU", {"units": 2}, gru)).cell is cells.gru
+    gru = [np.zeros(s, "float64") for s in ((3, 6), (2, 6), (2, 6))]
+    doubles = from_keras(KerasLayer("GRU", {"units": 2}, gru))
+    assert doubles.cell is cells.gru
+    assert {p.dtype for p in doubles.parameters()} == {torch.float64}
+    assert to_keras(doubles)[0].config == {
+        "units": 2,
+        "activation": "tanh",
+        "recurrent_activation": "sigmoid",
+        "use_bias": True,
+        "reset_after": True,
+        "return_sequences": True,
+        "dtype": "float64",
+    }
 
 
 def test_layers_of_one_kind_share_a_compiled_cell() -> None:

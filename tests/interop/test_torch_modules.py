@@ -211,8 +211,8 @@ def test_from_torch_refuses_a_quantized_module() -> None:
     with pytest.raises(TypeError) as caught:
         ur.from_torch(quantized)
     assert str(caught.value) == (
-        "from_torch: LSTM of torch.ao.nn.quantized.dynamic.modules.rnn is quantized, and ours "
-        "computes in floating point; convert the float module instead"
+        "from_torch: LSTM of torch.ao.nn.quantized.dynamic.modules.rnn is made for quantization, "
+        "and ours computes in floating point; convert the float module instead"
     )
 
 

@@ -57,8 +57,8 @@ def refusal(module: object) -> str | None:
         return f"{name} was compiled by torch.jit; convert the module before it is scripted"
     if _is_quantized(module):
         return (
-            f"{name} of {type(module).__module__} is quantized, and ours computes in floating "
-            "point; convert the float module instead"
+            f"{name} of {type(module).__module__} is made for quantization, and ours computes in "
+            "floating point; convert the float module instead"
         )
     if isinstance(module, _OURS):
         return f"{name} is one of Unrolled's already"
