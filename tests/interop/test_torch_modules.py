@@ -163,6 +163,10 @@ class DerivedOurs(ur.GRU):
     pass
 
 
+class DerivedRecurrent(ur.Recurrent):
+    pass
+
+
 def with_new_forward(module: nn.Module) -> nn.Module:
     module.forward = lambda x: x
     return module
@@ -173,7 +177,7 @@ STRANGERS: list[tuple[Any, str]] = [
     (
         nn.Linear(2, 3),
         "expected one of torch.nn.RNN, torch.nn.GRU, torch.nn.LSTM, torch.nn.RNNCell, "
-        "torch.nn.GRUCell, torch.nn.LSTMCell, got a Linear",
+        "torch.nn.GRUCell, torch.nn.LSTMCell, got a Linear; ur.convert takes a whole model",
     ),
     (
         Derived(D, H),
@@ -182,8 +186,8 @@ STRANGERS: list[tuple[Any, str]] = [
     ),
     (
         DerivedCell(D, H),
-        "DerivedCell is a subclass of torch.nn.GRUCell, whose methods may differ; let its loop "
-        "run ur.from_torch's instead",
+        "DerivedCell is a subclass of torch.nn.GRUCell, whose methods may differ; give "
+        "a GRUCell with its parameters instead",
     ),
     (ur.GRU(D, H), "GRU is one of Unrolled's already"),
     (ur.Recurrent(cells.mgu, D, H), "Recurrent is one of Unrolled's already"),
@@ -230,7 +234,20 @@ def test_from_torch_refuses_a_scripted_module() -> None:
     ("module", "message"),
     [
         (None, "expected a module of unrolled, got a NoneType"),
-        (nn.LSTM(D, H), "expected one of unrolled.RNN, unrolled.GRU, unrolled.LSTM, got an LSTM"),
+        (
+            nn.LSTM(D, H),
+            "expected one of unrolled.RNN, unrolled.GRU, unrolled.LSTM, unrolled.Recurrent, "
+            "got an LSTM; ur.revert takes a whole model",
+        ),
+        (
+            DerivedRecurrent(cells.lstm, D, H),
+            "DerivedRecurrent is a subclass of unrolled.Recurrent, whose methods may differ; give "
+            "a Recurrent with its parameters instead",
+        ),
+        (
+            with_new_forward(ur.Recurrent(cells.lstm, D, H)),
+            "the forward of this Recurrent was replaced; remove the new one first",
+        ),
         (
             DerivedOurs(D, H),
             "DerivedOurs is a subclass of unrolled.GRU, whose methods may differ; derive it from "

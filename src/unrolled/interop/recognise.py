@@ -77,7 +77,7 @@ def refusal_back(module: object) -> str | None:
     """Why ``module`` can't run as torch's; ``None`` where it is our own RNN, GRU or LSTM."""
     if not isinstance(module, nn.Module):
         return f"expected a module of unrolled, got {article(type(module).__name__)}"
-    if isinstance(module, Recurrent):
+    if type_before_parametrizations(module) is Recurrent:
         return (
             "Recurrent names its parameters as its cell does, and takes and returns its states as "
             "a tuple; put ur.to_torch(module) in its place and adapt the call"
@@ -102,14 +102,17 @@ def article(name: str) -> str:
 
 def _stranger(module: nn.Module, own: str, other: str) -> str:
     name = type_before_parametrizations(module).__name__
-    bases = (*REPLACEMENTS, *SINGLE_STEPS) if own == "torch.nn." else tuple(ORIGINALS)
+    theirs = own == "torch.nn."
+    bases = (*REPLACEMENTS, *SINGLE_STEPS) if theirs else (*ORIGINALS, Recurrent)
     base = next((kind.__name__ for kind in bases if isinstance(module, kind)), None)
     if base is None:
         kinds = ", ".join(f"{own}{kind.__name__}" for kind in bases)
-        return f"expected one of {kinds}, got {article(name)}"
-    advice = (
-        f"derive it from {other}{base}" if base in LAYERS else "let its loop run ur.from_torch's"
-    )
+        whole = "ur.convert" if theirs else "ur.revert"
+        return f"expected one of {kinds}, got {article(name)}; {whole} takes a whole model"
+    if base in LAYERS:
+        advice = f"derive it from {other}{base}"
+    else:
+        advice = f"give {article(base)} with its parameters"
     return f"{name} is a subclass of {own}{base}, whose methods may differ; {advice} instead"
 
 

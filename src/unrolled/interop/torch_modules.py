@@ -10,12 +10,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, overload
+from typing import Any, cast, overload
 
 import torch
 from torch import nn
 from torch.nn.parameter import Parameter
-from torch.nn.utils.parametrize import is_parametrized
+from torch.nn.utils.parametrize import is_parametrized, type_before_parametrizations
 
 from unrolled.cells import elman, gru, lstm, lstm_one_bias, lstm_projected, rnn
 from unrolled.interop.recognise import (
@@ -83,9 +83,8 @@ def from_torch(module: nn.Module, backend: str = "auto") -> RNN | GRU | LSTM:
         raise TypeError(f"from_torch: {reason}")
     _check_own(module, "from_torch", None if single else "ur.convert(model)")
     stack = _of_single_step(module) if single else _of_layers(module)
-    ours = _built(REPLACEMENTS[LAYERS[stack.kind]], stack, {"backend": backend}, "from_torch")
-    assert isinstance(ours, (RNN, GRU, LSTM))
-    return ours
+    kind = REPLACEMENTS[LAYERS[stack.kind]]
+    return cast("RNN | GRU | LSTM", _built(kind, stack, {"backend": backend}, "from_torch"))
 
 
 def to_torch(module: RNN | GRU | LSTM | Recurrent) -> nn.RNNBase:
@@ -100,15 +99,12 @@ def to_torch(module: RNN | GRU | LSTM | Recurrent) -> nn.RNNBase:
     Raises ``TypeError`` for any other module, and ``ValueError`` for another cell, or where the
     module has hooks, parametrizations or parameters that torch's doesn't have.
     """
-    if isinstance(module, Recurrent):
-        _check_own(module, "to_torch", None)
-        stack = _of_recurrent(module)
-    else:
-        reason = refusal_back(module)
-        if reason is not None:
-            raise TypeError(f"to_torch: {reason}")
-        _check_own(module, "to_torch", "ur.revert(model)")
-        stack = _of_layers(module)
+    any_cell = type_before_parametrizations(module) is Recurrent
+    reason = replaced_forward(module) if any_cell else refusal_back(module)
+    if reason is not None:
+        raise TypeError(f"to_torch: {reason}")
+    _check_own(module, "to_torch", None if any_cell else "ur.revert(model)")
+    stack = _of_recurrent(module) if isinstance(module, Recurrent) else _of_layers(module)
     return _built(LAYERS[stack.kind], stack, {}, "to_torch")
 
 
