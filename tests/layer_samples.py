@@ -126,3 +126,18 @@ def rounding(layers: int, steps: int, n_sequences: int, magnitude: float) -> flo
     bound = terms * torch.finfo(torch.float64).eps * max(1.0, magnitude)
     assert bound < 1e-9, "the samples are too large to tell a wrong formula from rounding"
     return bound
+
+
+def assert_near(
+    found: Sequence[Tensor], expected: Sequence[Tensor], layers: int, steps: int, batch: int
+) -> None:
+    """Both are the same results but for rounding in their own precision."""
+    assert len(found) == len(expected)
+    magnitude = max((float(e.detach().abs().max()) for e in expected if e.numel()), default=1.0)
+    for a, b in zip(found, expected, strict=True):
+        assert a.shape == b.shape
+        assert a.dtype == b.dtype
+        unit = torch.finfo(a.dtype).eps / torch.finfo(torch.float64).eps
+        bound = unit * rounding(layers, steps, batch, magnitude)
+        off = float((a - b).detach().abs().max()) if a.numel() else 0.0
+        assert off <= bound, f"off by {off:.3g}, and rounding allows {bound:.3g}"

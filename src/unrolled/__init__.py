@@ -4,7 +4,7 @@ from unrolled.cell import Cell, cell, param, state
 from unrolled.errors import CellError, UnrolledError, UnsupportedByBackend
 from unrolled.interop import convert, from_torch, revert, to_torch
 from unrolled.lower import lower
-from unrolled.nn import GRU, LSTM, RNN, Recurrent
+from unrolled.nn import GRU, LSTM, RNN, Recurrent, State, Stream
 from unrolled.recurrence import recurrence
 
 __all__ = [
@@ -14,6 +14,8 @@ __all__ = [
     "Cell",
     "CellError",
     "Recurrent",
+    "State",
+    "Stream",
     "UnrolledError",
     "UnsupportedByBackend",
     "cell",

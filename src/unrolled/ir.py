@@ -169,7 +169,7 @@ class Graph:
         A name is that of an output, of a state (its value after the step), or of any value that the
         step computes.  ``ValueError`` where there is none of that name.
         """
-        computed = {e.out.name: e.out for e in self.equations}
+        computed = {e.out.name: e.out for e in self.equations if e.out.per_step}
         after = {s.name: n for s, n in zip(self.states, self.next_states, strict=True)}
         known = {**computed, **after, **{o.name: o.var for o in self.outputs}}
         for name in names:

@@ -17,12 +17,21 @@ from unrolled.returned import unpack
 
 
 def recurrence(
-    cell: Cell, x: Tensor, states: Sequence[Tensor], params: Mapping[str, Tensor]
+    cell: Cell,
+    x: Tensor,
+    states: Sequence[Tensor],
+    params: Mapping[str, Tensor],
+    *,
+    lengths: Tensor | None = None,
+    resets: Tensor | None = None,
+    reset_to: Sequence[Tensor] | None = None,
+    reverse: bool = False,
 ) -> tuple[Tensor, tuple[Tensor, ...]]:
     """Run ``cell`` over ``x`` [T, B, D] from ``states`` ([B, size] each); T and B at least 1.
 
-    Returns ``y`` [T, B, output size] and the final states.  ``ValueError`` where the step does
-    not return as many states as it takes.
+    Returns ``y`` [T, B, output size] and the final states.  ``lengths`` [B], ``resets`` [T, B],
+    ``reset_to`` and ``reverse`` are as ``unrolled.recurrence`` has them.  ``ValueError`` where the
+    step does not return as many states as it takes.
     """
 
     def step(x_t: Tensor, *h: Tensor) -> tuple[Tensor, tuple[Tensor, ...]]:
@@ -31,8 +40,23 @@ def recurrence(
 
     batched: Any = torch.vmap(step)
     current = tuple(states)
-    outputs: list[Tensor] = []
-    for x_t in x:
-        y, current = batched(x_t, *current)
-        outputs.append(y)
-    return torch.stack(outputs), current
+    fresh = tuple(map(torch.zeros_like, states)) if reset_to is None else tuple(reset_to)
+    outputs: dict[int, Tensor] = {}
+    n_steps = len(x)
+    for t in reversed(range(n_steps)) if reverse else range(n_steps):
+        border = t + 1 if reverse else t
+        if resets is not None and border < n_steps:
+            reset = resets[border] if lengths is None else resets[border] & (border < lengths)
+            current = _chosen(reset, fresh, current)
+        outputs[t], after = batched(x[t], *current)
+        if lengths is not None:
+            going_on = t < lengths
+            (outputs[t],) = _chosen(going_on, (outputs[t],), (torch.zeros_like(outputs[t]),))
+            after = _chosen(going_on, after, current)
+        current = after
+    return torch.stack([outputs[t] for t in range(n_steps)]), current
+
+
+def _chosen(condition: Tensor, a: Sequence[Tensor], b: Sequence[Tensor]) -> tuple[Tensor, ...]:
+    """For each example, where the condition [B] holds, ``a``, else ``b``."""
+    return tuple(torch.where(condition[:, None], s, r) for s, r in zip(a, b, strict=True))

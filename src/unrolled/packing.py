@@ -40,6 +40,12 @@ class Packing:
         padded = packed.new_zeros(self.n_steps * batch, *inner)
         return padded.index_copy(0, self.rows, packed[0]).view(self.n_steps, batch, *inner)
 
+    def within(self, mask: Tensor) -> Tensor:
+        """A mask [T, B], false past each example's end."""
+        inside = torch.zeros_like(mask).flatten()
+        inside[self.rows] = True
+        return mask & inside.view_as(mask)
+
     def sort(self, state: Tensor, dim: int = 0) -> Tensor:
         """The examples of a state, sorted."""
         return state.index_select(dim, self.order)

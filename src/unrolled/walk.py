@@ -18,10 +18,10 @@ def walk(
     if lengths is None and resets is None:
         return None, OPPOSITE if reverse else EVEN
     how = None if lengths is None else packing(lengths, x)
-    border = None if resets is None else borders(resets, x.shape[:2], x.device, reverse=reverse)
-    if how is None:
-        return None, Steps(reverse, None, border)
-    return how, Steps(reverse, how.batch_sizes, None if border is None else how.pack(border))
+    sizes = None if how is None else how.batch_sizes
+    if resets is None:
+        return how, Steps(reverse, sizes)
+    return how, Steps(reverse, sizes, borders(resets, x.shape[:2], x.device, how, reverse=reverse))
 
 
 def unpacked(
@@ -34,10 +34,18 @@ def unpacked(
     return None, Steps(reverse, None, resets, given)
 
 
-def borders(resets: Tensor, lead: Sequence[int], device: torch.device, *, reverse: bool) -> Tensor:
-    """Before which step, in the order of the walk, states are reset; [T, B], as ``lead`` says.
+def borders(
+    resets: Tensor,
+    lead: Sequence[int],
+    device: torch.device,
+    how: Packing | None,
+    *,
+    reverse: bool,
+) -> Tensor:
+    """Before which step, in the order of the walk, states are reset: [T, B], or packed.
 
-    ``TypeError`` or ``ValueError`` where resets have another dtype, shape or device.
+    ``lead`` is T and B.  ``TypeError`` or ``ValueError`` where resets have another dtype, shape or
+    device.
     """
     if not isinstance(resets, Tensor) or resets.dtype is not torch.bool:
         got = resets.dtype if isinstance(resets, Tensor) else type(resets).__name__
@@ -46,6 +54,7 @@ def borders(resets: Tensor, lead: Sequence[int], device: torch.device, *, revers
         raise ValueError(f"resets must be [T, B] = {list(lead)}, got {list(resets.shape)}")
     if resets.device != device:
         raise ValueError(f"resets is on {resets.device} and x on {device}: move one to the other")
-    if not reverse or not len(resets):
-        return resets
-    return torch.cat((resets[1:], torch.zeros_like(resets[:1])))
+    met = resets if how is None else how.within(resets)
+    if reverse and len(met):
+        met = torch.cat((met[1:], torch.zeros_like(met[:1])))
+    return met if how is None else how.pack(met)

@@ -1,4 +1,7 @@
-"""Coming from and going to elsewhere: torch's own modules, Keras's layers, ONNX (``interop.onnx``), C (``interop.c``)."""
+"""Coming from and going to elsewhere: torch's own modules and Keras's layers.
+
+ONNX is ``interop.onnx``, C ``interop.c``.
+"""
 
 from unrolled.interop.in_place import Conversion, convert, revert
 from unrolled.interop.keras import KerasLayer, from_keras, to_keras

@@ -2,5 +2,7 @@
 
 from unrolled.nn.dropins import GRU, LSTM, RNN
 from unrolled.nn.recurrent import Recurrent
+from unrolled.nn.state import State
+from unrolled.nn.stream import Stream
 
-__all__ = ["GRU", "LSTM", "RNN", "Recurrent"]
+__all__ = ["GRU", "LSTM", "RNN", "Recurrent", "State", "Stream"]

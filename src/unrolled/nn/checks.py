@@ -78,6 +78,11 @@ def check_input(interface: Interface, x: object, weight: Tensor | None) -> Tenso
             f"{name}: expected input to be a Tensor or a PackedSequence, got {describe(x)}; "
             f"give a Tensor {interface.form(3)}"
         )
+    if isinstance(x, Tensor) and x.is_nested and x.layout is not torch.jagged:
+        raise TypeError(
+            f"{name}: a nested tensor must have the jagged layout: "
+            "torch.nested.as_nested_tensor(list(x.unbind()), layout=torch.jagged)"
+        )
     data = x.data if isinstance(x, PackedSequence) else x
     if not isinstance(x, PackedSequence) and x.dim() not in (2, 3):
         raise ValueError(

@@ -151,11 +151,6 @@ def _packed(x: PackedSequence, resets: Tensor | None, batch_first: bool) -> Batc
 
 
 def _nested(x: Tensor, resets: Tensor | None) -> Batch:
-    if x.layout is not torch.jagged:
-        raise TypeError(
-            "a nested tensor must have the jagged layout: "
-            "torch.nested.as_nested_tensor(list(x.unbind()), layout=torch.jagged)"
-        )
     # Torch's stubs leave out what only nested tensors have.
     nested = cast(Any, x)
     values, offsets, given = nested.values(), nested.offsets(), nested.lengths()
@@ -201,7 +196,5 @@ def _both_ways(
         if sizes is None:
             return EVEN, OPPOSITE
         return Steps(False, sizes), Steps(True, sizes)
-    forward, backward = (borders(resets, lead, device, reverse=r) for r in (False, True))
-    if how is not None:
-        forward, backward = how.pack(forward), how.pack(backward)
+    forward, backward = (borders(resets, lead, device, how, reverse=r) for r in (False, True))
     return Steps(False, sizes, forward), Steps(True, sizes, backward)

@@ -50,6 +50,9 @@ class State(tuple[Tensor, ...]):
         )
         if first.dim() < 3:
             raise IndexError("the state of a single sequence has no examples to choose from")
+        n = first.shape[1]
+        if not torch.compiler.is_compiling() and not ((index >= 0) & (index < n)).all():
+            raise IndexError(f"examples are {index.tolist()}: expected numbers from 0 to {n - 1}")
         return self._each(lambda s: s.index_select(1, index))
 
     def __repr__(self) -> str:
