@@ -18,6 +18,7 @@ COMMANDS: dict[tuple[str, ...], tuple[str, str]] = {
     ("sample",): ("unrolled.cli.sample", "let a language model write"),
     ("score",): ("unrolled.cli.score", "say how likely a language model finds a text"),
     ("info",): ("unrolled.cli.info", "show a model's sizes, parameters, equations and plan"),
+    ("export", "c"): ("unrolled.cli.export_c", "write a language model's step as plain C"),
 }
 
 WRONG_INPUT = 2

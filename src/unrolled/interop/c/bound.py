@@ -85,7 +85,16 @@ def allowed(near: Near) -> Tensor:
 
 
 def rounded(e: Equation, args: list[Near]) -> Near:
-    """The result of an equation."""
+    """The result of an equation; an infinity is exact, and beyond float32's range nothing is."""
+    near = _rounded(e, args)
+    if near.value.dtype is torch.bool:
+        return near
+    beyond = near.value.abs() + near.error > torch.finfo(torch.float32).max
+    error = near.error.masked_fill(beyond, torch.inf).masked_fill(near.value.isinf(), 0.0)
+    return Near(near.value, error)
+
+
+def _rounded(e: Equation, args: list[Near]) -> Near:
     op, a = e.op, args[0]
 
     def run(*tensors: Tensor) -> Tensor:
