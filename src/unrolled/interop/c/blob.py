@@ -75,4 +75,3 @@ ERRORS = (
     ("MACHINE", "not readable here: the machine's floats are not little-endian"),
 )
 """What ``_init`` may refuse a blob for, in the order of the codes 1, 2, …"""
-__all__ = ["CHECK", "ERRORS", "HEADER", "MAGIC", "VERSION", "content", "fingerprint", "holds_blob"]

@@ -158,7 +158,7 @@ class Body:
         memory = self._scope.memory(source.root)
         if e.op == "take":
             return [*lines, *self._chosen(e, whole.shape, name, whole, memory, source)]
-        lines += self._nest((n_elements(e.out.shape),), [f"{name}[i] = 0.0f;"])
+        lines += self._nest((n_elements(e.out.shape),), [f"{name}[{INDICES[0]}] = 0.0f;"])
         if e.op == "place":
             target = part(whole, e["axis"], e["start"], e["step"], source.shape)
             return lines + self._copy(name, target, memory, source)

@@ -98,9 +98,12 @@ static int load(const char *path) {{
 _OPEN = """\
     const char *const path = argc > 1 ? argv[1] : "{name}.bin";
     const int refused = load(path);
-    if (refused != 0) {{
-        fprintf(stderr, "{name}: %s: %s %d\\n", path,
-                refused < 0 ? "can't be read" : "refused, reason", refused);
+    if (refused < 0) {{
+        fprintf(stderr, "{name}: %s: can't be read\\n", path);
+        return 2;
+    }}
+    if (refused > 0) {{
+        fprintf(stderr, "{name}: %s: refused, reason %d\\n", path, refused);
         return 2;
     }}
 """
@@ -144,7 +147,9 @@ int main({arguments}) {{
     if (unbounded > 0) {{
         printf("; %d without a bound", unbounded);
     }}
-    printf(wrong > 0 ? "; %d WRONG\\n" : "\\n", wrong);
+    if (wrong > 0) {{
+        printf("; %d WRONG", wrong);
+    }}
+    printf("\\n");
     return wrong > 0;
 }}"""
-__all__ = ["check"]

@@ -3,11 +3,13 @@
 Two of the compiler's passes apply to one step of one example: ``simplify``, and ``regroup``, which
 adds what is fixed up first.  What no input and no state reaches is the same at every step, so it is
 computed once at export: both biases of an LSTM become one, a time constant its factor.  A part of
-an array whose rows stay whole is read where it lies; all else that is fixed is an array of its own.
+an array whose rows stay whole is read where it lies, unless other parts are not read at all; what
+else is fixed is an array of its own.
 """
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -17,7 +19,7 @@ from torch import Tensor
 
 from unrolled.errors import UserError
 from unrolled.interop.c.views import VIEWS, View, all_of, view
-from unrolled.ir import Atom, Equation, Graph, Var, concrete
+from unrolled.ir import Atom, Equation, Graph, Var, concrete, n_elements
 from unrolled.ops import TABLE
 from unrolled.passes.regroup import regroup
 from unrolled.passes.simplify import simplify
@@ -62,6 +64,7 @@ def prepare(graph: Graph, outputs: Iterable[str]) -> Step:
             views[e.out] = all_of(e.out)
             running.append(e)
     read = [v for e in running for v in e.inputs] + list(graph.results)
+    views.update(_parts({v: views[v] for v in read if not v.per_step}))
     roots = dict.fromkeys(views[v].root for v in read if not v.per_step)
     sources = [v for v in graph.sources if v in roots]
     fixed = (*sources, *(v for v in roots if v not in sources))
@@ -70,6 +73,19 @@ def prepare(graph: Graph, outputs: Iterable[str]) -> Step:
 
 def _keeps_rows(v: View) -> bool:
     return not v.strides or v.shape[-1] == 1 or v.strides[-1] in (0, 1)
+
+
+def _parts(read: Mapping[Var, View]) -> dict[Var, View]:
+    """What is read of arrays of which some is not, as arrays of their own."""
+    by_root: dict[Var, dict[View, Var]] = defaultdict(dict)
+    for var, v in read.items():
+        by_root[v.root].setdefault(v, var)
+    found: dict[Var, View] = {}
+    for root, parts in by_root.items():
+        repeated = any(s == 0 and n > 1 for v in parts for n, s in zip(v.shape, v.strides, strict=True))
+        if not repeated and sum(n_elements(v.shape) for v in parts) < n_elements(root.shape):
+            found.update((var, all_of(parts[v])) for var, v in read.items() if v.root == root)
+    return found
 
 
 def exact(step: Step, parameters: Mapping[str, Tensor]) -> dict[Var, Tensor]:

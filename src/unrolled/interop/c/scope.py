@@ -13,8 +13,8 @@ from unrolled.interop.c.text import added, size, times
 from unrolled.ir import Shape, Var
 from unrolled.sizes import Size
 
-INDICES = "ijklmnpq"
-"""The loops' variables, from the outermost in."""
+INDICES = ("k", "j", *(f"k{axis}" for axis in range(3, 20)))
+"""The loops' variables, from the outermost in: not i and n, which are gates."""
 
 
 class Scope:
