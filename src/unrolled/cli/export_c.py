@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import dataclass
 from typing import Literal
 
 from unrolled.cli.options import Options, pick
-from unrolled.errors import UserError
 from unrolled.interop.c import export
 from unrolled.models.language_model import LanguageModel
+
+COMPILE = ("cc", "-std=c99", "-O2")
 
 
 @dataclass(frozen=True)
@@ -39,8 +41,6 @@ def run(arguments: list[str]) -> int:
     options.add_argument("model", type=str, metavar="MODEL", help="the model's directory")
     options.add_fields(ExportConfig)
     values = options.read(["--output" if word == "-o" else word for word in arguments])
-    if not values["model"]:
-        raise UserError("name the model's directory; see unrolled export c --help")
     config = pick(ExportConfig, values)
     model = LanguageModel.from_pretrained(values["model"])
     files = export(model, config.output, config.name, config.weights, test=config.test)
@@ -49,14 +49,10 @@ def run(arguments: list[str]) -> int:
     sources = [file for file in files if file.suffix == ".c"]
     if config.test:
         blob = [str(file) for file in files if file.suffix == ".bin"]
-        program = sources[-1].with_suffix("")
+        program = str(sources[-1].absolute().with_suffix(""))
         print("compile and run the test:")
-        print(f"  cc -std=c99 -O2 {' '.join(map(str, sources))} -lm -o {program}")
-        print("  " + " ".join([_runnable(str(program)), *blob]))
+        print("  " + shlex.join([*COMPILE, *map(str, sources), "-lm", "-o", program]))
+        print("  " + shlex.join([program, *blob]))
     else:
-        print(f"compile: cc -std=c99 -O2 -c {sources[0]}")
+        print("compile: " + shlex.join([*COMPILE, "-c", str(sources[0])]))
     return 0
-
-
-def _runnable(path: str) -> str:
-    return path if "/" in path else f"./{path}"

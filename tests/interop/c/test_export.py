@@ -17,6 +17,7 @@ from unrolled.cell import Cell
 from unrolled.cells import CELLS
 from unrolled.errors import DataError, UserError
 from unrolled.interop.c import export
+from unrolled.interop.c.arrange import arrange
 from unrolled.interop.c.names import RESERVED, Names, identifier
 from unrolled.interop.c.network import read
 from unrolled.interop.c.prepare import prepare
@@ -24,7 +25,6 @@ from unrolled.interop.c.program import build
 from unrolled.interop.c.samples import sample
 from unrolled.interop.c.source import header, source
 from unrolled.interop.c.storage import store
-from unrolled.interop.c.arrange import arrange
 from unrolled.ir import Equation, Graph, Output, Var
 
 GOLDEN = Path(__file__).parent.parent.parent / "golden" / "c"
@@ -82,7 +82,8 @@ def test_parametrized_weights_are_what_the_layer_computes_with(tmp_path: Path) -
     ours = nn.utils.parametrizations.weight_norm(Recurrent(CELLS["gru"], 3, 5), "W_hh_l0")
     for name, layer in (("theirs", theirs), ("ours", ours)):
         with torch.no_grad():
-            layer.parametrizations[next(iter(layer.parametrizations))].original0.mul_(2)
+            [norm] = [p for n, p in layer.named_parameters() if n.endswith("original0")]
+            norm.mul_(2)
         files = export(layer, tmp_path, name)
         assert run_test(files).returncode == 0
         y, x = first_step(files, layer)
@@ -145,7 +146,7 @@ def test_further_outputs_are_written_where_they_are_asked_for(tmp_path: Path) ->
 
 
 def test_a_new_state_is_written_over_the_old_one_where_nothing_reads_it_later() -> None:
-    """A new h that products with the old one run beside has to wait, c and what has none does not."""
+    """An h that products read while the new one is computed has to wait; c has not."""
     expected = {"gru": 5, "lstm": 5, "rnn": 5, "indrnn": 0, "mingru": 0, "minlstm": 0}
     for name, size in expected.items():
         c = CELLS[name]
@@ -330,7 +331,9 @@ def test_foreign_files_stay(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"gru\.bin is there, and no export has written it"):
         export(GRU(3, 5), tmp_path, weights="blob")
     (tmp_path / "gru.c").mkdir()
-    with pytest.raises(UserError, match=r"can't read .*gru\.c, which is in the way: Is a directory"):
+    with pytest.raises(
+        UserError, match=r"can't read .*gru\.c, which is in the way: Is a directory"
+    ):
         export(GRU(3, 5), tmp_path)
 
 

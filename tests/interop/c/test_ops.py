@@ -20,7 +20,8 @@ from unrolled.interop.c.prepare import REFUSED
 from unrolled.interop.c.program import Program, build
 from unrolled.interop.c.samples import sample
 from unrolled.interop.c.source import header, source
-from unrolled.interop.c.spelling import HELPERS, REDUCTIONS as BY_ROWS, SPELLING
+from unrolled.interop.c.spelling import HELPERS, SPELLING
+from unrolled.interop.c.spelling import REDUCTIONS as BY_ROWS
 from unrolled.interop.c.views import VIEWS
 from unrolled.interpret import evaluate
 from unrolled.ir import Equation, Graph, Output, Var
@@ -50,7 +51,12 @@ def test_every_op_that_is_written_has_a_bound() -> None:
         if row.elementwise and row.arity is not None:
             kinds = {"conditions": ("bool",) * 3, "choice": ("bool", "real", "real")}
             dtypes = kinds.get(row.takes, ("real",) * 3)[: row.arity]
-            args = [torch.full((2,), 0.5, dtype=torch.float64).to(torch.bool if d == "bool" else torch.float64) for d in dtypes]
+            args = [
+                torch.full((2,), 0.5, dtype=torch.float64).to(
+                    torch.bool if d == "bool" else torch.float64
+                )
+                for d in dtypes
+            ]
             variables = tuple(Var(f"a{k}", (2,)) for k in range(row.arity))
             e = Equation(Var("out", (2,)), name, variables, (("exponent", 1.5),))
             near = rounded(e, [Near(a, torch.zeros(2, dtype=torch.float64)) for a in args])

@@ -220,8 +220,17 @@ def test_a_small_network_is_small(tmp_path: Path) -> None:
     if command is None or command[0] != "gcc" or shutil.which("size") is None:
         pytest.skip("there is no gcc with size")
     files = export(GRU(8, 32), tmp_path, test=False)
-    compile_c([files[0]], tmp_path / "gru.o", "-c", "-Os", "-fstack-usage", "-fno-asynchronous-unwind-tables")
-    listing = subprocess.run(["size", "-A", tmp_path / "gru.o"], capture_output=True, text=True, check=True)
+    compile_c(
+        [files[0]],
+        tmp_path / "gru.o",
+        "-c",
+        "-Os",
+        "-fstack-usage",
+        "-fno-asynchronous-unwind-tables",
+    )
+    listing = subprocess.run(
+        ["size", "-A", tmp_path / "gru.o"], capture_output=True, text=True, check=True
+    )
     sections = {name: int(n) for name, n in re.findall(r"^(\.\S+)\s+(\d+)", listing.stdout, re.M)}
     code = sum(n for s, n in sections.items() if s.startswith(".text"))
     data = sum(n for s, n in sections.items() if s.startswith(".rodata"))

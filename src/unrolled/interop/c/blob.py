@@ -19,8 +19,6 @@ from __future__ import annotations
 import struct
 import zlib
 
-import numpy as np
-
 from unrolled.interop.c.weights import Weights
 
 MAGIC = b"UNROLLED"

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from unrolled.backends.cpu.text import aligned, note, place
-from unrolled.interop.c.arrange import Loop, Statement, in_step
+from unrolled.interop.c.arrange import Loop, Statement
 from unrolled.interop.c.prepare import Step
 from unrolled.interop.c.scope import INDICES, Scope
 from unrolled.interop.c.spelling import HELPERS, REDUCTIONS, spell
@@ -62,7 +62,9 @@ class Body:
         stores: list[str] = []
         for e, own in zip(there.equations, reads, strict=True):
             at = [(v, self._scope.index(v.offset, next(left))) for v, _ in own]
-            right = self._reduction(e, at) if e.op in REDUCTIONS else self._spelled(e, at, here, dense)
+            right = (
+                self._reduction(e, at) if e.op in REDUCTIONS else self._spelled(e, at, here, dense)
+            )
             lines.append((self._kept(e, right, dense), place(e)))
             for target in self._storage.direct.get(e.out, ()):
                 number = _number(self._element(e.out, dense), e.out)

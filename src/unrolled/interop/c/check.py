@@ -34,8 +34,7 @@ def check(program: Program, samples: Samples, by_blob: bool) -> str:
         x,
         "// What Python computes in float64 from the same float32 weights: outputs, then states.\n"
         + _table("double", "expected", [steps, n_results], expected),
-        "// How far float32 may be from it: a running error analysis of the same equations, with libm's\n"
-        "// functions within 4 ulp.\n" + _table("double", "bound", [steps, n_results], bound),
+        _BOUND_NOTE + _table("double", "bound", [steps, n_results], bound),
         _STEP.format(body="\n".join(_step(program, lengths))),
         *([_LOAD.format(name=name)] if by_blob else []),
         _MAIN.format(
@@ -74,6 +73,11 @@ def _step(program: Program, lengths: list[int]) -> list[str]:
         at += field.size
     return ["    " + line for line in lines]
 
+
+_BOUND_NOTE = """\
+// How far float32 may be from it: a running error analysis of the same equations, with libm's
+// functions within 4 ulp.
+"""
 
 _STEP = """\
 // Runs step t; each step begins at the state that Python has.

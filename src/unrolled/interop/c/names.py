@@ -18,21 +18,21 @@ _KEYWORDS = """
     friend mutable namespace new noexcept not not_eq operator or or_eq private protected public
     reinterpret_cast requires static_cast template this throw try typeid typename using virtual
     wchar_t char8_t char16_t char32_t xor xor_eq
-""".split()
+"""
 _MACROS = """
     NAN INFINITY HUGE_VAL HUGE_VALF HUGE_VALL MATH_ERREXCEPT MATH_ERRNO math_errhandling NULL
     OVERFLOW UNDERFLOW DOMAIN SING PLOSS TLOSS MAXFLOAT errno unix linux i386 arm mips sparc vax
     main offsetof assert near far
-""".split()
+"""
 _TYPES_AND_FUNCTIONS = """
     size_t ptrdiff_t max_align_t uint16_t uint32_t uintptr_t float_t double_t memcpy memset fabsf
     sqrtf expf expm1f logf log1pf sinf cosf erff tanhf powf
-""".split()
+"""
 _HEADERS = """
     assert complex ctype errno fenv float inttypes iso646 limits locale math setjmp signal stdarg
     stdbool stddef stdint stdio stdlib string tgmath time wchar wctype
-""".split()
-RESERVED = frozenset([*_KEYWORDS, *_MACROS, *_TYPES_AND_FUNCTIONS])
+"""
+RESERVED = frozenset((_KEYWORDS + _MACROS + _TYPES_AND_FUNCTIONS).split())
 """What no name of the user's may be: it would be read as something else."""
 
 
@@ -81,6 +81,6 @@ def checked_name(name: object) -> str:
             f"the name {name!r} begins functions and macros in C: it is made of letters, digits "
             "and _, and begins with a letter"
         )
-    if name in RESERVED or name in _HEADERS or keyword.iskeyword(name) or "__" in name:
+    if name in RESERVED or name in _HEADERS.split() or keyword.iskeyword(name) or "__" in name:
         raise UserError(f"the name {name!r} has a meaning in C: choose another")
     return name

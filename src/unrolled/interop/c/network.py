@@ -182,9 +182,7 @@ def _head(size: int, features: int) -> Graph:
     builder = Builder(v.name for v in (y, W, b))
     logits = builder.emit("add", builder.emit("matmul", W, y), b, name="logits")
     equations = tuple(builder.equations)
-    return Graph(
-        "the output", (y,), (), (W, b), (), (), equations, (), (Output("logits", logits),)
-    )
+    return Graph("the output", (y,), (), (W, b), (), (), equations, (), (Output("logits", logits),))
 
 
 def _numbers(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -82,7 +82,9 @@ def _parts(read: Mapping[Var, View]) -> dict[Var, View]:
         by_root[v.root].setdefault(v, var)
     found: dict[Var, View] = {}
     for root, parts in by_root.items():
-        repeated = any(s == 0 and n > 1 for v in parts for n, s in zip(v.shape, v.strides, strict=True))
+        repeated = any(
+            s == 0 and n > 1 for v in parts for n, s in zip(v.shape, v.strides, strict=True)
+        )
         if not repeated and sum(n_elements(v.shape) for v in parts) < n_elements(root.shape):
             found.update((var, all_of(parts[v])) for var, v in read.items() if v.root == root)
     return found

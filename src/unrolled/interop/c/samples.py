@@ -16,6 +16,7 @@ from torch import Tensor
 from unrolled.interop.c.bound import Near, allowed, bounds, exactly
 from unrolled.interop.c.program import Program
 from unrolled.interpret import evaluate
+from unrolled.ir import Var
 
 STEPS = 6
 
@@ -73,17 +74,17 @@ def _step(
     """One step of all layers, and the states after it in float32."""
     value, near = x.double(), exactly(x.double())
     after: list[tuple[Tensor, ...]] = []
-    further: list[tuple[Tensor, Tensor]] = []
-    new: list[tuple[Tensor, Tensor]] = []
+    further: list[tuple[Tensor, Near]] = []
+    new: list[tuple[Tensor, Near]] = []
     for p, held in zip(program.placed, states, strict=True):
         exact = tuple(s.double() for s in held)
         parameters = {n: t.double() for n, t in p.layer.parameters.items()}
         y, next_states, *rest = evaluate(p.layer.graph, value, exact, parameters)
         extras = rest[0] if rest else {}
         graph = p.step.graph
-        given: dict[object, Near] = {graph.inputs[0]: near}
+        given: dict[Var, Near] = {graph.inputs[0]: near}
         given.update((v, exactly(s)) for v, s in zip(graph.states, exact, strict=True))
-        outputs, states_near = bounds(p.step, given, p.exact)  # type: ignore[arg-type]
+        outputs, states_near = bounds(p.step, given, p.exact)
         value, near = y, outputs[0]
         further += [
             (extras[o.name], n) for o, n in zip(graph.outputs[1:], outputs[1:], strict=True)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import groupby
+
 import numpy as np
 
 from unrolled.backends.cpu.text import aligned, note
@@ -75,7 +77,8 @@ def source(program: Program, by_blob: bool) -> str:
     includes = ["math.h", *(["stdint.h"] if by_blob else []), "string.h"]
     parts = [
         "\n".join([MARK, f'#include "{name}.h"', "", *(f"#include <{i}>" for i in includes)]),
-        f"// Numbers are of 32 bits.\ntypedef char {name}_float_has_4_bytes[sizeof(float) == 4 ? 1 : -1];",
+        "// It does not compile where numbers are not of 32 bits.\n"
+        f"typedef char {name}_float_has_4_bytes[sizeof(float) == 4 ? 1 : -1];",
     ]
     if not by_blob:
         parts += [_array(a) for a in program.weights.arrays]
@@ -101,12 +104,14 @@ def signature(program: Program) -> str:
 
 
 def _usage(program: Program, by_blob: bool) -> list[str]:
-    layers = " -> ".join(p.layer.graph.name for p in program.placed)
+    names = [p.layer.graph.name for p in program.placed]
+    layers = ", ".join(f"{len(list(g))} x {n}" for n, g in groupby(names))
     carried = sum(f.size for f in program.fields)
     kept = "in a blob of its own" if by_blob else "in the program"
     return [
         "//",
-        note(f"{layers}; one step of one sequence, in C99 with libm and nothing else."),
+        note(f"Layers: {layers}."),
+        note("One step of one sequence in C99, with libm and nothing else."),
         note(f"Weights: {4 * program.weights.size} bytes, {kept}. State: {4 * carried} bytes,"),
         note(f"scratch memory: {4 * program.scratch} bytes. Nothing is allocated, and nothing but"),
         note("the struct is written to, so that any number of sequences can run at once."),
@@ -119,12 +124,11 @@ def _declarations(program: Program, by_blob: bool) -> list[str]:
     lines = []
     if by_blob:
         errors = [
-            (f"#define {up}_BLOB_{code} {k}", what)
-            for k, (code, what) in enumerate(blob.ERRORS, 1)
+            (f"#define {up}_BLOB_{code} {k}", what) for k, (code, what) in enumerate(blob.ERRORS, 1)
         ]
         lines += [
-            f"// Checks the content of {name}.bin, which stays where it is for as long as the state",
-            "// is used (an array of floats, or a mapped file), and resets the state. Gives 0, or a",
+            f"// Checks the content of {name}.bin, which stays where it is while the state is",
+            "// used (an array of floats, or a mapped file), and resets the state. Gives 0, or the",
             "// reason why the blob is refused:",
             *aligned(errors),
             f"int {name}_init({name}_state *state, const void *blob, size_t bytes);",
@@ -137,8 +141,8 @@ def _declarations(program: Program, by_blob: bool) -> list[str]:
     ]
     if program.network.tokens:
         lines += [
-            "// A token, and the logits of the next one. Gives 0; or -1 where there is no such token,",
-            "// and does nothing.",
+            "// A token in, the logits of the next one out. Gives 0; where there is no such token",
+            "// it does nothing and gives -1.",
         ]
     else:
         lines.append("// One step: reads x, writes the rest. They must not overlap.")
@@ -175,6 +179,7 @@ def _reset(program: Program, by_blob: bool) -> str:
 
 def _init(program: Program) -> str:
     name, up = program.name, program.name.upper()
+    magic, model = blob.MAGIC.decode(), f"0x{blob.fingerprint(program.weights):08X}"
     codes = {code: f"{up}_BLOB_{code}" for code, _ in blob.ERRORS}
     return f"""\
 int {name}_init({name}_state *state, const void *blob, size_t bytes) {{
@@ -191,10 +196,10 @@ int {name}_init({name}_state *state, const void *blob, size_t bytes) {{
     if ((uintptr_t)blob % sizeof(float) != 0) {{
         return {codes["ALIGNMENT"]};
     }}
-    if (memcmp(b, "{blob.MAGIC.decode()}", {len(blob.MAGIC)}) != 0 || number_at(b + 8) != {blob.VERSION}u) {{
+    if (memcmp(b, "{magic}", {len(magic)}) != 0 || number_at(b + 8) != {blob.VERSION}u) {{
         return {codes["FORMAT"]};
     }}
-    if (number_at(b + 12) != {up}_WEIGHTS || number_at(b + 16) != 0x{blob.fingerprint(program.weights):08X}u) {{
+    if (number_at(b + 12) != {up}_WEIGHTS || number_at(b + 16) != {model}u) {{
         return {codes["MODEL"]};
     }}
     if (number_at(b + 20) != crc32_of(b + {blob.HEADER}, bytes - {blob.HEADER})) {{

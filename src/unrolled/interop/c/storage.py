@@ -1,4 +1,4 @@
-"""Where a step's values are kept: in the loop alone, in a state, in an output, or in scratch memory.
+"""Where a step's values are kept: in a loop alone, in a state, an output, or scratch memory.
 
 A new state is written over the old one by the loop that computes it, if nothing reads the old one
 later; otherwise it waits in scratch memory for the end of the step.  Scratch memory is given out

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from unrolled.backends.cpu.text import place
 from unrolled.interop.c.names import Names
-from unrolled.interop.c.network import Layer, Network
+from unrolled.interop.c.network import Layer
 from unrolled.interop.c.prepare import Step, exact
 from unrolled.ir import Var
 
