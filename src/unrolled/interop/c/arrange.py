@@ -4,10 +4,15 @@ An equation joins the first loop of its own length that comes late enough: what 
 element may be computed in the same loop, everything else (the vector of a product, what is summed
 up, a value of which it reads another part) must be complete before.  Thus what lies between two
 products is one loop, and only what is read across loops needs memory.
+
+Then what is cheap goes to the last loop that can have it, if that asks for no more memory: what it
+reads of its own loop is one value at most, which then waits in its place; or none, and then nothing
+but the input and what is fixed.  So ``1 - z`` is computed where it is used, and ``z`` alone is kept.
 """
 
 from __future__ import annotations
 
+from collections import defaultdict
 from dataclasses import dataclass
 
 from unrolled.interop.c.prepare import Step
@@ -62,7 +67,41 @@ def arrange(step: Step) -> list[Statement]:
         else:
             made[e.out] = len(statements)
             statements.append(Loop(lengths, [e]))
-    return statements
+    _postpone(step, statements, made)
+    return [s for s in statements if isinstance(s, Move) or s.equations]
+
+
+def _postpone(step: Step, statements: list[Statement], made: dict[Var, int]) -> None:
+    """Moves equations to later loops, from the last one on."""
+    readers: dict[Var, list[tuple[Equation, bool]]] = defaultdict(list)
+    for e in step.equations:
+        for operand in e.inputs:
+            v = step.views[operand]
+            readers[v.root].append((e, in_step(e, v)))
+    for at in reversed(range(len(statements))):
+        there = statements[at]
+        if isinstance(there, Move):
+            continue
+        for e in reversed(list(there.equations)):
+            ends = [made[r.out] - (not with_it) for r, with_it in readers[e.out]]
+            if not ends or not _may_wait(step, e, at, made):
+                continue
+            for k in range(min(ends), at, -1):
+                later = statements[k]
+                if isinstance(later, Loop) and later.dims == there.dims:
+                    there.equations.remove(e)
+                    later.equations.insert(0, e)
+                    made[e.out] = k
+                    break
+
+
+def _may_wait(step: Step, e: Equation, at: int, made: dict[Var, int]) -> bool:
+    """Whether an equation can be moved out of its loop without keeping more values."""
+    roots = {step.views[v].root for v in e.inputs}
+    own = [root for root in roots if made.get(root) == at]
+    if own:
+        return len(own) == 1 and TABLE[e.op].cost in ("cheap", "view")
+    return all(root in step.graph.inputs or root in step.fixed for root in roots)
 
 
 def loop_dims(equation: Equation) -> Shape:

@@ -67,7 +67,8 @@ class Body:
             )
             lines.append((self._kept(e, right, dense), place(e)))
             for target in self._storage.direct.get(e.out, ()):
-                number = _number(self._element(e.out, dense), e.out)
+                element = self._element(e.out, dense)
+                number = element if e.out in self._storage.scratch else _number(element, e.out)
                 stores.append(f"{self._scope.target(target)}[{dense}] = {number};")
         return self._nest(lengths, [*aligned(lines), *stores])
 
