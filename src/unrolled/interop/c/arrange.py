@@ -6,8 +6,8 @@ up, a value of which it reads another part) must be complete before.  Thus what 
 products is one loop, and only what is read across loops needs memory.
 
 Then what is cheap goes to the last loop that can have it, if that asks for no more memory: what it
-reads of its own loop is one value at most, which then waits in its place; or none, and then nothing
-but the input and what is fixed.  So ``1 - z`` is computed where it is used, and ``z`` alone is kept.
+reads of its own loop is one value at most, which then waits in its place; or none, and then only
+the input and what is fixed.  So ``1 - z`` is computed where it is used, and ``z`` alone is kept.
 """
 
 from __future__ import annotations
