@@ -27,6 +27,7 @@ from unrolled.interop.c.samples import sample
 from unrolled.interop.c.source import header, source
 from unrolled.interop.c.storage import store
 from unrolled.ir import Equation, Graph, Output, Var
+from unrolled.models import LanguageModel, LanguageModelConfig
 
 GOLDEN = Path(__file__).parent.parent.parent / "golden" / "c"
 
@@ -149,11 +150,28 @@ def test_further_outputs_are_written_where_they_are_asked_for(tmp_path: Path) ->
     assert run_test(files).returncode == 0
 
 
+def test_further_outputs_are_those_of_the_last_layer(tmp_path: Path) -> None:
+    @cell
+    def gated(x, h, *, W=param("H", "D"), U=param("H", "H")):  # type: ignore[no-untyped-def]
+        gate = torch.sigmoid(U @ h + W @ x)
+        return gate * h + W @ x, {"gate": gate, "bias": W[0, :2]}
+
+    torch.manual_seed(0)
+    layer = Recurrent(gated, 4, 3, 3)
+    assert run_test(export(layer, tmp_path, "deep", outputs=["gate", "bias"])).returncode == 0
+    model = LanguageModel(LanguageModelConfig("mine", 4, 3, 2), tiny().vocabulary, gated).eval()
+    files = export(model, tmp_path, "lm", "blob", outputs=["gate"])
+    assert run_test(files).returncode == 0
+    assert "int lm_step(lm_state *state, size_t token, float *logits, float *out_gate);" in (
+        files[1].read_text()
+    )
+
+
 def test_a_new_state_is_written_over_the_old_one_where_nothing_reads_it_later() -> None:
     """An h that products read while the new one is computed has to wait; c has not."""
     waiting, none = ("gru", "lstm", "rnn"), ("indrnn", "mingru", "minlstm")
     expected = dict.fromkeys(waiting, 5) | dict.fromkeys(none, 0)
-    # Between its two products a GRU keeps z and r ⊙ h; nothing but its last loop reads h after that.
+    # Between its two products a GRU keeps z and r ⊙ h, and its last loop alone reads h after that.
     expected["gru_cho"] = 10
     for name, size in expected.items():
         c = CELLS[name]

@@ -7,8 +7,9 @@ from the exact one (Higham 2002, "Accuracy and Stability of Numerical Algorithms
 - a sum or product is wrong by u of the magnitudes that go into it, a sum or dot product of n terms
   by γ(n) of theirs, in any order and with fused multiply-adds or without;
 - ``sqrtf`` is correctly rounded (IEEE 754); the other functions of libm are taken to be within
-  4 ulp, 8 u (the GNU C library documents at most 2 ulp for those used here; newlib and musl are as
-  good): the helper ``sigmoid``, with a sum and a quotient around its exponential, within 12 u;
+  4 ulp, 8 u: an assumption, which the test program holds the target's libm to (the GNU C library's
+  manual lists at most 2 ulp for those used here); the helper ``sigmoid``, with a sum and a quotient
+  around its exponential, within 12 u;
 - what an operand is off by is handed on over the whole interval in which the operand may lie, whose
   ends have the extreme values of a monotone function; ``sin`` and ``cos`` have slopes of at most 1;
 - a comparison whose operands are nearer to each other than their errors may go either way: what it
