@@ -279,7 +279,7 @@ ARGUMENTS: dict[str, tuple[tuple[Any, ...], type[Exception], str]] = {
     "an unknown backend": (
         (gru, X, (H,), GRU, "fortran"),
         ValueError,
-        "backend 'fortran': expected auto or one of cpu, reference",
+        "backend 'fortran': expected auto or one of cpu, cpu_invariant, reference",
     ),
 }
 

@@ -66,8 +66,8 @@ def test_torchs_kernels() -> None:
 def test_both_are_explained_where_the_call_decides() -> None:
     text = un.GRU(3, 4).explain()
     assert text.startswith(
-        "all layers, padded sequences of 8 steps or more: compiled, as below\n"
-        "all layers, shorter or packed sequences, and under torch's transforms:\n"
+        "all layers, sequences of 8 steps or more, and recorded: compiled, as below\n"
+        "all layers, shorter sequences, and under autocast:\n"
         "all layers: backend 'torch', the fastest there\n"
     )
     assert "layer 0 (D=3, H=4): backend 'cpu'" in text

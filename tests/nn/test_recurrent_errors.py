@@ -100,7 +100,7 @@ BUILDS: dict[str, tuple[dict[str, Any], type[Exception], str]] = {
     "unknown backend": (
         {"backend": "gpu"},
         ValueError,
-        "backend 'gpu': expected one of auto, cpu, reference",
+        "backend 'gpu': expected one of auto, cpu, cpu_invariant, reference",
     ),
     "D among the sizes": (
         {"sizes": {"D": 3}},

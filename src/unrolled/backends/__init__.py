@@ -35,7 +35,9 @@ class Backend(Protocol):
         ...
 
 
-BACKENDS: dict[str, Backend] = {"cpu": cpu.Cpu(), "reference": reference.Reference()}
+BACKENDS: dict[str, Backend] = {
+    backend.name: backend for backend in (cpu.Cpu(), cpu.Cpu(invariant=True), reference.Reference())
+}
 """By name, the preferred first."""
 
 

@@ -1,8 +1,9 @@
 """``backend="auto"`` of the drop-ins: our kernels where they are the faster, torch's elsewhere.
 
 A call of ours costs some 35 µs more than one of torch's, for checking its arguments and packing the
-weights, and gains it back within a few steps.  Torch's transforms (``vmap``, forward-mode
-derivatives, ``torch.compile``, tracing) have to see torch's own functions.
+weights, and gains it back within a few steps.  Where torch transforms or records a call (``vmap``,
+``torch.func``, forward-mode derivatives, ``torch.compile``, ``torch.export``), the equations run:
+torch's own kernels have no rules for some of these, and are unrolled in time by others.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn.utils.rnn import PackedSequence
 
 from unrolled.backends.cpu.build import compiler
 from unrolled.differentiable import torch_transforms
@@ -18,8 +20,8 @@ from unrolled.differentiable import torch_transforms
 LEAST_STEPS = 8
 """From how many time steps on a call of ours is the faster, whatever the sizes."""
 
-RULE = f"""all layers, padded sequences of {LEAST_STEPS} steps or more: compiled, as below
-all layers, shorter or packed sequences, and under torch's transforms:"""
+RULE = f"""all layers, sequences of {LEAST_STEPS} steps or more, and recorded: compiled, as below
+all layers, shorter sequences, and under autocast:"""
 
 _DTYPES = (torch.float32, torch.float64)
 
@@ -30,19 +32,27 @@ def can_run(weight: Tensor) -> bool:
 
 
 def runs_ours(input: Any, weight: Tensor, batch_first: bool) -> bool:
-    """Whether this call is to run on our kernels."""
-    if not isinstance(input, Tensor) or input.ndim not in (2, 3) or not can_run(weight):
+    """Whether this call is to run on our kernels, or as equations that torch transforms."""
+    if not isinstance(input, (Tensor, PackedSequence)):
         return False
-    n_steps = input.shape[1 if batch_first and input.ndim == 3 else 0]
-    if n_steps < LEAST_STEPS or input.device.type != "cpu" or input.dtype != weight.dtype:
+    if torch.jit.is_tracing():  # pyright: ignore[reportPrivateImportUsage]
         return False
-    return not (_transformed() or torch.is_autocast_enabled("cpu"))
+    if torch_transforms():
+        return weight.dtype in _DTYPES
+    data = input.data if isinstance(input, PackedSequence) else input
+    if data.device.type != "cpu" or data.dtype != weight.dtype or not can_run(weight):
+        return False
+    if torch.compiler.is_compiling():
+        return True
+    return not torch.is_autocast_enabled("cpu") and _steps(input, batch_first) >= LEAST_STEPS
 
 
-def _transformed() -> bool:
-    """Whether torch is looking on."""
-    return (
-        torch.compiler.is_compiling()
-        or torch.jit.is_tracing()  # pyright: ignore[reportPrivateImportUsage]
-        or torch_transforms()
-    )
+def _steps(input: Tensor | PackedSequence, batch_first: bool) -> int:
+    """The number of time steps; none where the input is of no form that there is."""
+    if isinstance(input, PackedSequence):
+        return len(input.batch_sizes)
+    if input.is_nested:
+        return LEAST_STEPS
+    if input.ndim not in (2, 3):
+        return 0
+    return input.shape[1 if batch_first and input.ndim == 3 else 0]

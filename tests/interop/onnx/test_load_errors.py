@@ -101,7 +101,7 @@ REFUSED: dict[str, tuple[Callable[[], Any], str]] = {
     ),
     "a backend": (
         lambda: load(lstm(), backend="gpu"),
-        "backend 'gpu': expected one of auto, cpu, reference",
+        "backend 'gpu': expected one of auto, cpu, cpu_invariant, reference",
     ),
     "clip": (
         lambda: load(lstm(clip=0.0)),

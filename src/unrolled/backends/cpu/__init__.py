@@ -23,9 +23,15 @@ from unrolled.lower import Plan
 
 
 class Cpu:
-    """Generates C for any plan."""
+    """Generates C for any plan.
 
-    name = "cpu"
+    As ``cpu_invariant`` it computes an example's results to the same bits whatever other examples
+    are beside it and however many threads there are, at some cost for one example alone.
+    """
+
+    def __init__(self, invariant: bool = False) -> None:
+        self.name = "cpu_invariant" if invariant else "cpu"
+        self._invariant = invariant
 
     def supports(self, plan: Plan, device: str) -> str | None:
         """Any plan on the CPU, where there is a C compiler."""
@@ -39,8 +45,9 @@ class Cpu:
 
     def compile(self, plan: Plan) -> Kernel:
         """A kernel whose C is compiled at its first use in each precision."""
-        return CpuKernel(plan)
+        return CpuKernel(plan, self._invariant)
 
     def explain(self, plan: Plan) -> str:
         """What runs the products outside the loops, and how threads share the work."""
-        return explain(plan)
+        text = explain(plan)
+        return text.replace("as 'cpu' runs it", f"as {self.name!r} runs it")

@@ -16,12 +16,16 @@ from unrolled.steps import EVEN, Steps
 
 
 class CpuKernel:
-    """A plan as two compiled loops; each precision is compiled at its first use."""
+    """A plan as two compiled loops; each precision is compiled at its first use.
+
+    ``invariant``: a row's results have the same bits whatever rows are beside it.
+    """
 
     differentiable = False
 
-    def __init__(self, plan: Plan) -> None:
+    def __init__(self, plan: Plan, invariant: bool = False) -> None:
         self.plan = plan
+        self._invariant = invariant
         residuals = () if plan.reverse is None else plan.reverse.graph.residuals
         self._wanted = tuple(v.name for v in residuals)
         self._loops: dict[tuple[torch.dtype, bool, bool], Loop] = {}
@@ -32,7 +36,7 @@ class CpuKernel:
             schedule = self.plan.reverse if backwards else self.plan.forward
             assert schedule is not None, "lowered without wrt"
             wanted = () if backwards else self._wanted
-            self._loops[key] = Loop(schedule, wanted, dtype, backwards, uneven)
+            self._loops[key] = Loop(schedule, wanted, dtype, backwards, uneven, self._invariant)
         return self._loops[key]
 
     def source(self, dtype: torch.dtype, backwards: bool) -> str:
@@ -59,7 +63,7 @@ class CpuKernel:
 
     def stepper(self, parameters: Mapping[str, Tensor], states: Sequence[Tensor]) -> CpuStep:
         """The plan a step at a time, from copies of these states."""
-        return CpuStep(self.plan.forward, parameters, states)
+        return CpuStep(self.plan.forward, parameters, states, self._invariant)
 
     def backward(
         self,

@@ -52,11 +52,12 @@ class Loop:
         dtype: torch.dtype,
         backwards: bool,
         uneven: bool,
+        invariant: bool,
     ) -> None:
         placement = place(schedule, wanted, even=not uneven)
         outliving = {*wanted, *(o.var.name for o in placement.graph.outputs)}
         self.placement: Placement = placement
-        self.products: Products = products(dtype)
+        self.products: Products = products(dtype, invariant)
         self.source: Source = emit(placement, self.products.lanes, uneven, backwards)
         self._run = load(self.source.text, {PRECISION[dtype]: "1"}).ur_run
         self._run.argtypes, self._run.restype = [ctypes.c_void_p], None

@@ -33,11 +33,15 @@ _FUNCTIONS = {
 
 
 class Products:
-    """The products in one precision."""
+    """The products in one precision.
 
-    def __init__(self, dtype: torch.dtype) -> None:
+    ``invariant`` are those whose results for a row have the same bits whatever rows are beside it.
+    """
+
+    def __init__(self, dtype: torch.dtype, invariant: bool = False) -> None:
         source = (HEADERS / "gemm.c").read_text(encoding="utf-8")
-        library = load(source, {PRECISION[dtype]: "1"})
+        defines = {PRECISION[dtype]: "1"} | ({"UR_INVARIANT": "1"} if invariant else {})
+        library = load(source, defines)
         for name, (n_arguments, result) in _FUNCTIONS.items():
             function = getattr(library, name)
             function.argtypes, function.restype = [_LONG] * n_arguments, result
@@ -93,10 +97,10 @@ class Products:
         return out[:, :n]
 
 
-@lru_cache(maxsize=2)
-def products(dtype: torch.dtype) -> Products:
+@lru_cache(maxsize=4)
+def products(dtype: torch.dtype, invariant: bool = False) -> Products:
     """The products in a precision, built and loaded once."""
-    return Products(dtype)
+    return Products(dtype, invariant)
 
 
 def contiguous_rows(x: Tensor) -> Tensor:

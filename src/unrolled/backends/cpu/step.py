@@ -45,11 +45,13 @@ class CpuStep:
         schedule: Schedule,
         parameters: Mapping[str, Tensor],
         states: Sequence[Tensor],
+        invariant: bool,
     ) -> None:
         placement = place_step(schedule)
         batch, dtype = len(states[0]), states[0].dtype
         self._dtype = dtype
-        self._source = emit(placement, products(dtype).lanes)
+        self._products = products(dtype, invariant)
+        self._source = emit(placement, self._products.lanes)
         library = load(self._source.text, {PRECISION[dtype]: "1"})
         for function in (library.ur_pack, library.ur_run_packed):
             function.argtypes, function.restype = [ctypes.c_void_p], None
@@ -71,7 +73,7 @@ class CpuStep:
         values = {n: p.detach().resolve_neg() for n, p in self._parameters.items()}
         values.update(constants(placement.graph, dtype))
         for equation in placement.before:
-            compute = call_to_torch(equation, products(dtype), dtype)
+            compute = call_to_torch(equation, self._products, dtype)
             values[equation.out.name] = compute(values)
         self._keep(values)
         (output,) = placement.graph.outputs
@@ -81,7 +83,7 @@ class CpuStep:
         for equation in source.matrices:
             m, k = map(int, equation.inputs[0].shape)
             factors[equation.inputs[0].name] = m, k
-        sizes = [whole(products(dtype).packed_size(m, k)) for m, k in factors.values()]
+        sizes = [whole(self._products.packed_size(m, k)) for m, k in factors.values()]
         scratch_rows = self._shares.block * (1 if self._shares.split else self._shares.threads)
         areas = [BARRIER_SIZE, *sizes, scratch_rows * source.scratch_row]
         self._memory = torch.empty(sum(areas) + ALIGNMENT, dtype=dtype)
@@ -100,7 +102,7 @@ class CpuStep:
         )
         matrices = [Packed(values[n], *shape, packed[n]) for n, shape in factors.items()]
         self._numbers = call_numbers(
-            products(dtype), 1, self._batch, self._shares, False, source.scratch_row, barrier,
+            self._products, 1, self._batch, self._shares, False, source.scratch_row, barrier,
             scratch, 0, 0, matrices, addresses,
         )  # fmt: skip
         self._address = self._numbers.buffer_info()[0]

@@ -124,7 +124,13 @@ INLINE void tile(const int R, const int N, const int add, long k, const real *x,
         for (int n = 0; n < N; n++) *(vec *)(out + r * out_row + n * LANES) = sum[r][n];
 }
 
-/* One row against a panel: four sums a vector, for one alone would wait for its own last addition. */
+/* One row alone against a panel: four sums a vector, for one would wait for its own last addition.  Its
+ * bits are not those that the row has among others; UR_INVARIANT is for who wants these at any price. */
+#ifdef UR_INVARIANT
+#define ALONE 0
+#else
+#define ALONE 1
+#endif
 INLINE void row_tile(const int N, long k, const real *x, const real *panel, real *out) {
     vec sum[4][VECS];
 #pragma GCC unroll 4
@@ -159,7 +165,9 @@ INLINE void row_tile(const int N, long k, const real *x, const real *panel, real
             tile(ROWS, N, 0, k, x + r * x_row, x_row, 1, panel, out + r * out_row, out_row);      \
         switch (rows - r) {                                                                       \
         case 1:                                                                                   \
-            row_tile(N, k, x + r * x_row, panel, out + r * out_row);                              \
+            if (ALONE && rows == 1) row_tile(N, k, x, panel, out);                                \
+            else                                                                                  \
+                tile(1, N, 0, k, x + r * x_row, x_row, 1, panel, out + r * out_row, out_row);     \
             break;                                                                                \
             REST(2, N) REST(3, N) REST(4, N) REST(5, N) REST(6, N) REST(7, N)                     \
         }                                                                                         \
