@@ -20,7 +20,7 @@ SOURCE = Path(__file__).parent.parent / "src" / PACKAGE
 CORE = """
     sizes ir ops verify serialize locations builder proxy functions returned tracer trace interpret
     latex specs cell naive passes lower backends compiled arguments differentiable saved operators
-    recurrence pickling
+    recurrence pickling signature rules
 """
 LAYERS = (
     {"errors"},

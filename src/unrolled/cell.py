@@ -17,7 +17,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, NoReturn, cast
+from typing import Any, cast
 from weakref import WeakValueDictionary
 
 import torch
@@ -28,8 +28,9 @@ from unrolled.errors import CellError, Location
 from unrolled.interpret import interpreted
 from unrolled.ir import Graph
 from unrolled.latex import latex
-from unrolled.locations import signature_location, users_location
+from unrolled.locations import signature_location
 from unrolled.pickling import reduced
+from unrolled.signature import declaration
 from unrolled.specs import UNIFORM as UNIFORM
 from unrolled.specs import Init as Init
 from unrolled.specs import ParamSpec as ParamSpec
@@ -41,13 +42,28 @@ from unrolled.trace import trace
 StepFunction = Callable[..., Any]
 
 
+@dataclass(frozen=True)
+class Composition:
+    """How a cell was made of another: ``by(of, *positional, **named)``."""
+
+    by: Callable[..., Cell]
+    of: Cell
+    positional: tuple[Any, ...]
+    named: Mapping[str, Any]
+
+    def again(self) -> Cell:
+        """The cell, made anew."""
+        return self.by(self.of, *self.positional, **self.named)
+
+
 @dataclass(frozen=True, eq=False)
 class Cell:
     """A recurrent cell: its step function and what the signature says of it.
 
     ``held`` are parameters bound to a number, which then is their ``init`` (a cell without biases
     is the cell with its biases held at 0).  ``graphs`` are equations loaded from a file: such a
-    cell has no function of its own, and runs for the sizes it was saved with.
+    cell has no function of its own, and runs for the sizes it was saved with.  ``composition`` says
+    which function of cells made this one, and of which cell.
     """
 
     name: str
@@ -60,6 +76,7 @@ class Cell:
     graphs: tuple[Graph, ...] = ()
     doc: str = ""
     location: Location | None = None
+    composition: Composition | None = None
 
     def __post_init__(self) -> None:
         CELLS_BY_ID[id(self)] = self
@@ -95,6 +112,11 @@ class Cell:
             f"{p.name}[{', '.join(map(str, p.shape))}]" for p in self.parameters.values()
         )
         return f"<cell {self.name}: {self.input}[D]; {states}; {params}>"
+
+    @property
+    def written(self) -> StepFunction:
+        """The function that somebody wrote, below all compositions."""
+        return self.function if self.composition is None else self.composition.of.written
 
     def bind(self, **values: Any) -> Cell:
         """The same cell with static options set, or with parameters held at a number.
@@ -237,7 +259,7 @@ class Cell:
                 yield spec.name, expression
 
     def _where(self, argument: str) -> Location | None:
-        return self.location and signature_location(self.function, argument)
+        return self.location and signature_location(self.written, argument)
 
 
 CELLS_BY_ID: WeakValueDictionary[int, Cell] = WeakValueDictionary()
@@ -246,88 +268,17 @@ CELLS_BY_ID: WeakValueDictionary[int, Cell] = WeakValueDictionary()
 
 def cell(function: StepFunction) -> Cell:
     """Read a step function's signature; raises :class:`CellError` where it is not a cell's."""
-    if not inspect.isfunction(function):
-        what = "class" if isinstance(function, type) else type(function).__name__
-        raise CellError(
-            f"@cell stands on a {what}, expected a function",
-            "write the step so: def step(x, h, *, W=param('H', 'D')): …",
-            users_location(),
-        )
-
-    def fail(problem: str, hint: str, argument: str | None = None) -> NoReturn:
-        where = signature_location(function, argument)
-        raise CellError(f"cell {function.__name__}: {problem}", hint, where)
-
-    states: list[StateSpec] = []
-    parameters: dict[str, ParamSpec] = {}
-    options: dict[str, Any] = {}
-    input_name = ""
-    for name, argument in inspect.signature(function).parameters.items():
-        default = argument.default
-        if argument.kind in (argument.VAR_POSITIONAL, argument.VAR_KEYWORD):
-            fail(
-                f"{argument} can't be read as input, state or parameter",
-                "name each: def step(x, h, *, W=param('H', 'D'))",
-                name,
-            )
-        elif argument.kind is argument.KEYWORD_ONLY:
-            if default is argument.empty:
-                fail(
-                    f"parameter {name} has no shape",
-                    f"give it one over named sizes, as in {name}=param('H', 'D'); "
-                    "a static option has a default value",
-                    name,
-                )
-            elif isinstance(default, StateSpec):
-                fail(f"state {name} stands after the *", "states stand before it, in order", name)
-            elif isinstance(default, ParamSpec):
-                parameters[name] = replace(default, name=name)
-            else:
-                options[name] = default
-        elif not input_name:
-            if default is not argument.empty:
-                fail(
-                    f"the input {name} has a default",
-                    "the first argument is the input, of length D: def step(x, h, …)",
-                    name,
-                )
-            input_name = name
-        elif default is argument.empty:
-            states.append(StateSpec(name))
-        elif isinstance(default, StateSpec):
-            states.append(replace(default, name=name))
-        else:
-            what = "a parameter" if isinstance(default, ParamSpec) else repr(default)
-            fail(
-                f"state {name} has {what} as its default",
-                "parameters and options stand after the *; "
-                f"a state of another length than H is {name}=state('P')",
-                name,
-            )
-    if not states:
-        fail(
-            f"it takes {len([n for n in [input_name] if n])} positional argument(s), "
-            "expected the input and at least one state",
-            "def step(x, h, *, …): parameters stand after the *",
-        )
-    built = Cell(
+    declared = declaration(function)
+    return Cell(
         name=function.__name__,
         function=function,
-        input=input_name,
-        states=tuple(states),
-        parameters=parameters,
-        options=options,
+        input=declared.input,
+        states=declared.states,
+        parameters=declared.parameters,
+        options=declared.options,
         doc=inspect.getdoc(function) or "",
         location=signature_location(function),
     )
-    for name, expression in built._expressions():  # pyright: ignore[reportPrivateUsage]
-        try:
-            sizes.symbols(expression)
-        except (ValueError, SyntaxError):
-            fail(
-                f"{expression!r} is no size", "use names, integers and + - * //, as in '3*H'", name
-            )
-    return built
 
 
 def _listing(names: Iterable[str]) -> str:

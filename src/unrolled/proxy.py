@@ -16,6 +16,7 @@ from typing import Any, NoReturn
 
 import torch
 
+from unrolled import rules
 from unrolled.builder import Builder
 from unrolled.errors import CellError, UnknownAttribute
 from unrolled.ir import Shape, Var
@@ -243,7 +244,7 @@ def call(proxy: Proxy, name: str, args: tuple[Any, ...], kwargs: dict[str, Any])
     given = {_SPELLINGS.get(k, k): v for k, v in kwargs.items() if k not in ("inplace", "out")}
     try:
         inspect.signature(handler).bind(*args, **given)
-        return handler(*args, **given)
+        return rules.apply(name, handler, args, given)
     except CellError as error:
         if error.location is not None:
             raise

@@ -45,7 +45,7 @@ def trace(cell: Cell, given: Mapping[str, int], dtype: torch.dtype = torch.float
     """
     if cell.graphs:
         return _saved(cell, given)
-    tracer = Tracer(cell.function.__code__)
+    tracer = Tracer(cell.written.__code__)
     builder = Builder(locate=tracer.locate)
     named = {s: v if isinstance(v, sizes.Size) else sizes.named(s, v) for s, v in given.items()}
     x = Var(builder.fresh(cell.input), (named["D"],), "input")
@@ -173,7 +173,7 @@ def _check_used(cell: Cell, graph: Graph) -> None:
             raise CellError(
                 f"cell {cell.name}: parameter {parameter} is never used",
                 "it would be stored and never trained: use it, or take it out of the signature",
-                signature_location(cell.function, parameter.name),
+                signature_location(cell.written, parameter.name),
             )
 
 
