@@ -18,7 +18,14 @@ from unrolled.cell import Cell
 from unrolled.cells import gru, lstm, lstm_projected, rnn
 from unrolled.ir import Graph
 from unrolled.nn import choice, stack, stock
-from unrolled.nn.checks import Interface, check_backend, check_input, check_states, describe
+from unrolled.nn.checks import (
+    Interface,
+    StateGroup,
+    check_backend,
+    check_input,
+    check_states,
+    describe,
+)
 from unrolled.nn.explain import explain, graphs
 from unrolled.nn.parameters import layer_sizes
 from unrolled.nn.sequences import Input
@@ -91,7 +98,6 @@ class _DropIn(nn.RNNBase):
     def _compiled(self, input: Input, hx: Any) -> tuple[Input, Any]:
         interface, given = self._checked(input, hx)
         y, states = stack.call(
-            self.cell,
             interface,
             self._layers(),
             input,
@@ -112,7 +118,7 @@ class _DropIn(nn.RNNBase):
 
     def graphs(self) -> list[Graph]:
         """The equations of one step, one Graph for each distinct size of layer."""
-        return graphs(self.cell, self._layer_sizes(), self._weight().dtype)
+        return graphs(self._sized_layers(), self._weight().dtype)
 
     def explain(self, code: bool = False) -> str:
         """Which kernel or backend runs each layer and why; for a backend, its plan too.
@@ -127,9 +133,8 @@ class _DropIn(nn.RNNBase):
         if self.backend == stock.NAME or (self.backend == "auto" and not choice.can_run(weight)):
             return theirs
         ours = explain(
-            self.cell, self._layer_sizes(), weight.dtype, self.backend, weight.device.type,
-            code=code,
-        )  # fmt: skip
+            self._sized_layers(), weight.dtype, self.backend, weight.device.type, code=code
+        )
         return ours if self.backend != "auto" else f"{choice.RULE}\n{theirs}\n\n{ours}"
 
     def extra_repr(self) -> str:
@@ -140,36 +145,44 @@ class _DropIn(nn.RNNBase):
     def _weight(self) -> Tensor:
         return cast(Tensor, self.weight_hh_l0)
 
-    def _layer_sizes(self) -> tuple[dict[str, int], ...]:
+    def _sized_layers(self) -> list[tuple[Cell, dict[str, int]]]:
         others = {"P": self.proj_size} if self.proj_size else {}
-        n = len(self._directions())
-        return layer_sizes(self.cell, self.num_layers, n, self.input_size, self.hidden_size, others)
+        cells, widths = [self.cell] * self.num_layers, [self.hidden_size] * self.num_layers
+        sizes = layer_sizes(cells, len(self._directions()), self.input_size, widths, others)
+        return list(zip(cells, sizes, strict=True))
 
     def _directions(self) -> tuple[str, ...]:
         return ("", "_reverse") if self.bidirectional else ("",)
 
-    def _layers(self) -> stack.Layers:
+    def _layers(self) -> list[stack.Layer]:
+        cell = self.cell
         return [
-            [
-                {
-                    name: getattr(self, f"{TORCH_NAMES[name]}_l{k}{d}")
-                    for name in self.cell.parameters
-                }
-                for d in self._directions()
-            ]
+            stack.Layer(
+                cell,
+                tuple(
+                    {
+                        name: getattr(self, f"{TORCH_NAMES[name]}_l{k}{d}")
+                        for name in cell.parameters
+                    }
+                    for d in self._directions()
+                ),
+            )
             for k in range(self.num_layers)
         ]
 
     def _interface(self) -> Interface:
         output = self.proj_size or self.hidden_size
+        states = (
+            (("hidden[0]", output), ("hidden[1]", self.hidden_size))
+            if self.mode == "LSTM"
+            else (("hidden", output),)
+        )
+        rows = self.num_layers * len(self._directions())
         return Interface(
             module=type(self).__name__,
             input_size=self.input_size,
             batch_first=self.batch_first,
-            rows=self.num_layers * len(self._directions()),
-            states=(("hidden[0]", output), ("hidden[1]", self.hidden_size))
-            if self.mode == "LSTM"
-            else (("hidden", output),),
+            groups=(StateGroup(rows, "layers * directions", states),),
         )
 
     def _given(self, hx: object) -> tuple[Tensor, ...]:

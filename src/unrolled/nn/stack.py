@@ -1,4 +1,4 @@
-"""Layers and directions: the recurrence of one cell, stacked.
+"""Layers and directions: the recurrences of cells, stacked.
 
 Layer k reads the outputs of layer k - 1, those of both directions side by side, with dropout
 between layers.  Data are flat with their runs (see ``sequences``), so that sequences of several
@@ -11,13 +11,15 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import islice
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 from unrolled.cell import Cell
-from unrolled.nn.checks import Interface, autocasts
+from unrolled.nn.checks import Interface, StateGroup, autocasts
 from unrolled.nn.sequences import (
     Input,
     Runs,
@@ -31,14 +33,19 @@ from unrolled.nn.sequences import (
 from unrolled.recurrence import recurrence
 
 Params = Mapping[str, Tensor]
-Layers = Sequence[Sequence[Params]]
-"""The parameters of each direction of each layer."""
+
+
+@dataclass(frozen=True)
+class Layer:
+    """A cell, and its parameters for each direction."""
+
+    cell: Cell
+    directions: tuple[Params, ...]
 
 
 def call(
-    cell: Cell,
     interface: Interface,
-    layers: Layers,
+    layers: Sequence[Layer],
     x: Input,
     given: States | None,
     *,
@@ -56,40 +63,65 @@ def call(
     batch_first = interface.batch_first
     data, runs = flatten(x, batch_first=batch_first)
     if given is None:
-        shape = (interface.rows, batch_size(x, batch_first=batch_first))
-        states = tuple(data.new_zeros(*shape, size) for _, size in interface.states)
+        n = batch_size(x, batch_first=batch_first)
+        states = tuple(
+            data.new_zeros(group.rows, n, size)
+            for group in interface.groups
+            for _, size in group.states
+        )
     else:
         states = states_in(given, x)
     with contextlib.ExitStack() as scope:
         if autocasts(data):
-            dtype = next(iter(layers[0][0].values()), data).dtype
+            dtype = next(iter(layers[0].directions[0].values()), data).dtype
             data, states = data.to(dtype), tuple(s.to(dtype) for s in states)
             scope.enter_context(torch.autocast(data.device.type, enabled=False))
-        data, states = _run(cell, data, runs, states, layers, dropout, backend)
+        initial = _rows(interface.groups, states)
+        data, finals = _run(data, runs, initial, layers, dropout, backend)
+        states = _tensors(interface.groups, finals)
     return restore(data, x, batch_first=batch_first), states_out(states, x)
 
 
+def _rows(groups: Sequence[StateGroup], states: States) -> list[States]:
+    """The states [B, size] of each direction of each layer."""
+    rows: list[States] = []
+    given = iter(states)
+    for group in groups:
+        tensors = tuple(islice(given, len(group.states)))
+        rows += [tuple(t[row] for t in tensors) for row in range(group.rows)]
+    return rows
+
+
+def _tensors(groups: Sequence[StateGroup], rows: Sequence[States]) -> States:
+    """The mirror of :func:`_rows`."""
+    given = iter(rows)
+    return tuple(
+        torch.stack(tensors)
+        for group in groups
+        for tensors in zip(*islice(given, group.rows), strict=True)
+    )
+
+
 def _run(
-    cell: Cell,
     data: Tensor,
     runs: Runs,
-    states: States,
-    layers: Layers,
+    initial: Sequence[States],
+    layers: Sequence[Layer],
     dropout: float,
     backend: str,
-) -> tuple[Tensor, States]:
+) -> tuple[Tensor, list[States]]:
     finals: list[States] = []
-    for directions in layers:
+    for layer in layers:
         if finals and dropout:
             data = F.dropout(data, dropout)
         outputs: list[Tensor] = []
-        for reverse, params in enumerate(directions):
-            initial = tuple(s[len(finals)] for s in states)
-            y, final = _direction(cell, data, runs, initial, params, bool(reverse), backend)
+        for reverse, params in enumerate(layer.directions):
+            begin = initial[len(finals)]
+            y, final = _direction(layer.cell, data, runs, begin, params, bool(reverse), backend)
             outputs.append(y)
             finals.append(final)
         data = outputs[0] if len(outputs) == 1 else torch.cat(outputs, -1)
-    return data, tuple(torch.stack(rows) for rows in zip(*finals, strict=True))
+    return data, finals
 
 
 def _direction(
