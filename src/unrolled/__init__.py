@@ -1,6 +1,6 @@
 """Unrolled: recurrent neural networks compiled from their equations."""
 
-from unrolled.cell import Cell, cell, param, state
+from unrolled.cell import Cell, cell, noise, param, state
 from unrolled.combinators import (
     Chrono,
     GateBias,
@@ -10,7 +10,9 @@ from unrolled.combinators import (
     project,
     residual,
     rms_norm,
+    variational_dropout,
     with_activation,
+    zoneout,
 )
 from unrolled.errors import CellError, UnrolledError, UnsupportedByBackend
 from unrolled.lower import lower
@@ -33,11 +35,14 @@ __all__ = [
     "initialised",
     "layer_norm",
     "lower",
+    "noise",
     "param",
     "project",
     "recurrence",
     "residual",
     "rms_norm",
     "state",
+    "variational_dropout",
     "with_activation",
+    "zoneout",
 ]

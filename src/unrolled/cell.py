@@ -33,8 +33,10 @@ from unrolled.pickling import reduced
 from unrolled.signature import declaration
 from unrolled.specs import UNIFORM as UNIFORM
 from unrolled.specs import Init as Init
+from unrolled.specs import NoiseSpec as NoiseSpec
 from unrolled.specs import ParamSpec as ParamSpec
 from unrolled.specs import StateSpec as StateSpec
+from unrolled.specs import noise as noise
 from unrolled.specs import param as param
 from unrolled.specs import state as state
 from unrolled.trace import trace
@@ -77,12 +79,19 @@ class Cell:
     doc: str = ""
     location: Location | None = None
     composition: Composition | None = None
+    noise: Mapping[str, NoiseSpec] = field(default_factory=dict[str, NoiseSpec])
+    _mean: Cell | None = field(init=False, default=None)
 
     def __post_init__(self) -> None:
         CELLS_BY_ID[id(self)] = self
+        mean = self.bind(**{n: s.p for n, s in self.noise.items()}) if self.noise else None
+        object.__setattr__(self, "_mean", mean)
 
     def __call__(self, *args: Any, **parameters: Any) -> Any:
-        """One step for one example on real tensors: ``cell(x, h, W=..., U=...)``."""
+        """One step for one example on real tensors: ``cell(x, h, W=..., U=...)``.
+
+        Noise that is not given is its mean.
+        """
         held: dict[str, Tensor] = {}
         if self.held:
             shapes = {name: tuple(p.shape) for name, p in parameters.items()}
@@ -96,7 +105,8 @@ class Cell:
                 )
                 for name, spec in self.held.items()
             }
-        return self.function(*args, **parameters, **held, **self.options)
+        means = {name: spec.p for name, spec in self.noise.items()}
+        return self.function(*args, **{**means, **parameters}, **held, **self.options)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Cell:
         """Itself: a cell never changes, and is compiled once for its identity."""
@@ -119,20 +129,24 @@ class Cell:
         return self.function if self.composition is None else self.composition.of.written
 
     def bind(self, **values: Any) -> Cell:
-        """The same cell with static options set, or with parameters held at a number.
+        """The same cell with static options set, or with parameters or noise held at a number.
 
         ``rnn.bind(nonlinearity="relu")``, ``lstm.bind(b_hh=0.0)``.
         """
         options, held = dict(self.options), dict(self.held)
-        parameters = dict(self.parameters)
+        parameters, noise = dict(self.parameters), dict(self.noise)
         for name, value in values.items():
             if name in options:
                 options[name] = value
             elif name in parameters and isinstance(value, (int, float)):
                 held[name] = replace(parameters.pop(name), init=float(value))
-            elif name in parameters:
+            elif name in noise and isinstance(value, (int, float)):
+                del noise[name]
+                options[name] = float(value)
+            elif name in parameters or name in noise:
+                kind = "parameter" if name in parameters else "noise"
                 raise CellError(
-                    f"cell {self.name}: parameter {name} bound to a {type(value).__name__}, "
+                    f"cell {self.name}: {kind} {name} bound to a {type(value).__name__}, "
                     "expected a number",
                     "a parameter is held at one number; give tensors with the other parameters",
                     self.location,
@@ -143,7 +157,12 @@ class Cell:
                     f"options: {_listing(options)}; parameters: {_listing(parameters)}",
                     self.location,
                 )
-        return replace(self, options=options, held=held, parameters=parameters)
+        return replace(self, options=options, held=held, parameters=parameters, noise=noise)
+
+    @property
+    def evaluated(self) -> Cell:
+        """The cell as it is evaluated: its noise held at the mean; itself where it has none."""
+        return self if self._mean is None else self._mean
 
     def resolve_sizes(self, input_size: int, hidden_size: int, **others: int) -> dict[str, int]:
         """The named sizes of this cell, ``{"D": …, "H": …}``.
@@ -227,12 +246,18 @@ class Cell:
         if not held:
             raise ValueError("a cell needs at least one graph")
         first = held[0]
+        x, *noise = first.inputs
+        if noise:
+            names = ", ".join(v.name for v in noise)
+            raise ValueError(
+                f"the graphs of {first.name} read noise ({names}): save those of Cell.evaluated"
+            )
         if any(g.signature != first.signature for g in held):
             raise ValueError(f"the graphs of {first.name} are of different cells")
         return Cell(
             name=first.name,
             function=interpreted(held),
-            input=first.inputs[0].name,
+            input=x.name,
             states=tuple(StateSpec(v.name, str(v.shape[0])) for v in first.states),
             parameters={
                 v.name: ParamSpec(v.name, tuple(str(s) for s in v.shape)) for v in first.parameters
@@ -247,12 +272,16 @@ class Cell:
             for name, spec in self.parameters.items()
         }
 
+    def noise_sizes(self, given: Mapping[str, int]) -> dict[str, int]:
+        """The length of each noise vector at these sizes."""
+        return {name: sizes.evaluate(spec.size, given) for name, spec in self.noise.items()}
+
     def state_sizes(self, given: Mapping[str, int]) -> tuple[int, ...]:
         """The length of each state at these sizes."""
         return tuple(sizes.evaluate(s.size, given) for s in self.states)
 
     def _expressions(self) -> Iterable[tuple[str, str | int]]:
-        for spec in self.states:
+        for spec in (*self.states, *self.noise.values()):
             yield spec.name, spec.size
         for spec in (*self.parameters.values(), *self.held.values()):
             for expression in spec.shape:
@@ -276,6 +305,7 @@ def cell(function: StepFunction) -> Cell:
         states=declared.states,
         parameters=declared.parameters,
         options=declared.options,
+        noise=declared.noise,
         doc=inspect.getdoc(function) or "",
         location=signature_location(function),
     )

@@ -205,14 +205,15 @@ def _check(
     if x.ndim != 3:
         raise ValueError(f"x must be [T, B, D], got {list(x.shape)}")
     _check_count("states", states, [v.name for v in graph.states])
-    _check_count("parameters", parameters, [v.name for v in graph.parameters])
+    _check_count("parameters", parameters, [v.name for v in graph.given])
     batch = x.shape[1]
     _check_tensor("x", x, (*x.shape[:2], *concrete(graph.inputs[0].shape)), x)
     for var, state in zip(graph.states, states, strict=True):
         _check_tensor(f"state {var.name}", state, (batch, *concrete(var.shape)), x)
-    for var, parameter in zip(graph.parameters, parameters, strict=True):
-        _check_tensor(f"parameter {var.name}", parameter, concrete(var.shape), x)
-    return tuple(v.name for v in graph.parameters)
+    for var, parameter in zip(graph.given, parameters, strict=True):
+        shape = (*(x.shape[:2] if var.per_step else ()), *concrete(var.shape))
+        _check_tensor(f"parameter {var.name}", parameter, shape, x)
+    return tuple(v.name for v in graph.given)
 
 
 def _check_backward(
@@ -311,7 +312,7 @@ def _derivative(
     step: str, backend: str, x: Tensor, states: Sequence[Tensor], parameters: Sequence[Tensor]
 ) -> tuple[Tensor, Sequence[Tensor]]:
     graph = _graph(step)
-    names = tuple(v.name for v in graph.parameters)
+    names = tuple(v.name for v in graph.given)
     _check_count("parameters", parameters, names)
     wrt = wanted(graph.inputs[0].name, graph.states, names, x, states, parameters)
     if torch_transforms():

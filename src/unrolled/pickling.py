@@ -43,9 +43,12 @@ def reduced(cell: Cell) -> tuple[Any, ...]:
     return restored, (module, name, bound(cell, origin))
 
 
+_MISSING = object()
+
+
 def bound(cell: Cell, origin: Cell) -> dict[str, Any]:
     """What ``Cell.bind`` makes ``cell`` of ``origin`` with."""
-    changed = {k: v for k, v in cell.options.items() if origin.options[k] is not v}
+    changed = {k: v for k, v in cell.options.items() if origin.options.get(k, _MISSING) is not v}
     held = {k: spec.init for k, spec in cell.held.items() if k not in origin.held}
     return {**changed, **held}
 

@@ -200,7 +200,7 @@ class Proxy:
         raise UnknownAttribute(problem, hint, self.builder.locate())
 
     def __getitem__(self, index: Any) -> Any:
-        return FUNCTIONS["__getitem__"](self, index)
+        return rules.apply("__getitem__", FUNCTIONS["__getitem__"], (self, index), {})
 
     def __setitem__(self, index: Any, value: Any) -> None:
         _in_place(self, "an assignment to a part of")

@@ -31,6 +31,7 @@ def recurrence(
     params: Mapping[str, Tensor],
     backend: str = "auto",
     checkpoint: int | Literal["sqrt"] | None = None,
+    noise: Mapping[str, Tensor] | None = None,
 ) -> tuple[Tensor, tuple[Tensor, ...]]:
     """Run ``cell`` over a sequence, time-major.
 
@@ -39,6 +40,8 @@ def recurrence(
     [T, B, output size] and the final states.  ``backend`` is ``"auto"`` or a backend's name.
     ``checkpoint`` trades one more forward run for memory: only the states before every so many
     steps are kept for the backward pass (``"sqrt"``: √T), the rest is computed again.
+    ``noise`` is a tensor [T, B, size] for each noise of the cell, drawn by the caller; without it,
+    the noise is its mean.
 
     Within ``torch.func``'s transforms and forward-mode AD, for which kernels have no rules, the
     reference backend serves in the place of any other, without ``checkpoint``: torch transforms
@@ -53,24 +56,29 @@ def recurrence(
             "state must be a tuple with one tensor [B, size] per state, (h,) and not h; "
             f"got {type(state).__name__}"
         )
-    states = tuple(state)
+    states, drawn = tuple(state), dict(noise or {})
+    if not drawn:
+        cell = cell.evaluated
     if operators.torch_looks_on():
         if checkpoint is not None:
             raise ValueError(
                 "checkpoint= is for calls that run at once: under torch.compile, torch.export and "
                 "fake tensors leave it out"
             )
-        return _as_operator(cell, x, states, params, backend)
+        return _as_operator(cell, x, states, params, backend, drawn)
     sizes = arguments.sizes(cell, x, states, params)
-    names = tuple(cell.parameters)
-    parameters = tuple(params[n] for n in names)
+    if drawn:
+        arguments.check_noise(cell, x, drawn, sizes)
+    given = {**params, **drawn}
+    names = (*cell.parameters, *cell.noise)
+    parameters = tuple(given[n] for n in names)
     wrt = wanted(cell.input, cell.states, names, x, states, parameters)
     every = None if checkpoint is None else _segment(checkpoint, x.shape[0])
     if torch_transforms():
         wrt, backend = (), "reference"
     compiled = compile_step(cell, sizes, x.dtype, ("y",), wrt, backend, x.device.type)
     if not wrt:
-        run = compiled.kernel.forward(x, states, dict(params), keep=False)
+        run = compiled.kernel.forward(x, states, given, keep=False)
         return run.outputs["y"], run.states
     if every is not None:
         compiled = replace(compiled, kernel=Checkpointed(compiled.kernel, compiled.plan, every))
@@ -81,13 +89,23 @@ def recurrence(
 
 
 def _as_operator(
-    cell: Cell, x: Tensor, states: tuple[Tensor, ...], params: Mapping[str, Tensor], backend: str
+    cell: Cell,
+    x: Tensor,
+    states: tuple[Tensor, ...],
+    params: Mapping[str, Tensor],
+    backend: str,
+    noise: Mapping[str, Tensor],
 ) -> tuple[Tensor, tuple[Tensor, ...]]:
     """The same call as one operator; the user's step is traced while the call is."""
     sizes = tuple(_fixed(s.shape[1:]) for s in states)
     shapes = tuple(_fixed(t.shape) for t in params.values())
     step = _step_text(id(cell), _fixed(x.shape[2:]), sizes, tuple(params), shapes, x.dtype)
-    given = [params[name] for name in cell.parameters]
+    if noise.keys() != cell.noise.keys():
+        raise TypeError(
+            f"cell {cell.name} has the noise {', '.join(cell.noise) or 'none'}; "
+            f"got {', '.join(noise)}"
+        )
+    given = [*(noise[name] for name in cell.noise), *(params[name] for name in cell.parameters)]
     y, final = torch.ops.unrolled.recurrence(step, backend, x, list(states), given)
     return y, tuple(final)
 

@@ -1,4 +1,4 @@
-"""A step function's signature: which argument is input, state, parameter or static option."""
+"""A step function's signature: its input, states, parameters, noise and static options."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any, NoReturn
 from unrolled import sizes
 from unrolled.errors import CellError
 from unrolled.locations import signature_location, users_location
-from unrolled.specs import ParamSpec, StateSpec
+from unrolled.specs import NoiseSpec, ParamSpec, StateSpec
 
 
 @dataclass(frozen=True)
@@ -20,6 +20,7 @@ class Declaration:
     input: str
     states: tuple[StateSpec, ...]
     parameters: dict[str, ParamSpec]
+    noise: dict[str, NoiseSpec]
     options: dict[str, Any]
 
 
@@ -39,6 +40,7 @@ def declaration(function: Callable[..., Any]) -> Declaration:
 
     states: list[StateSpec] = []
     parameters: dict[str, ParamSpec] = {}
+    noise: dict[str, NoiseSpec] = {}
     options: dict[str, Any] = {}
     input_name = ""
     for name, argument in inspect.signature(function).parameters.items():
@@ -61,6 +63,14 @@ def declaration(function: Callable[..., Any]) -> Declaration:
                 fail(f"state {name} stands after the *", "states stand before it, in order", name)
             elif isinstance(default, ParamSpec):
                 parameters[name] = replace(default, name=name)
+            elif isinstance(default, NoiseSpec):
+                if not 0 <= default.p <= 1 or default.each not in ("step", "sequence"):
+                    fail(
+                        f"{name} is noise with p={default.p!r}, each={default.each!r}",
+                        "p is a probability in 0 … 1, each is 'step' or 'sequence'",
+                        name,
+                    )
+                noise[name] = replace(default, name=name)
             else:
                 options[name] = default
         elif not input_name:
@@ -76,7 +86,8 @@ def declaration(function: Callable[..., Any]) -> Declaration:
         elif isinstance(default, StateSpec):
             states.append(replace(default, name=name))
         else:
-            what = "a parameter" if isinstance(default, ParamSpec) else repr(default)
+            kinds = {ParamSpec: "a parameter", NoiseSpec: "noise"}
+            what = kinds.get(type(default)) or repr(default)
             fail(
                 f"state {name} has {what} as its default",
                 "parameters and options stand after the *; "
@@ -89,7 +100,7 @@ def declaration(function: Callable[..., Any]) -> Declaration:
             "expected the input and at least one state",
             "def step(x, h, *, …): parameters stand after the *",
         )
-    declared = Declaration(input_name, tuple(states), parameters, options)
+    declared = Declaration(input_name, tuple(states), parameters, noise, options)
     for name, expression in _expressions(declared):
         try:
             sizes.symbols(expression)
@@ -101,7 +112,7 @@ def declaration(function: Callable[..., Any]) -> Declaration:
 
 
 def _expressions(declared: Declaration) -> Iterator[tuple[str, str | int]]:
-    for spec in declared.states:
+    for spec in (*declared.states, *declared.noise.values()):
         yield spec.name, spec.size
     for spec in declared.parameters.values():
         for expression in spec.shape:

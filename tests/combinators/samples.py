@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, tanh
 
 import unrolled as ur
-from unrolled import cells, param, state
+from unrolled import cells, noise, param, state
 from unrolled.cell import Cell
 
 
@@ -27,6 +27,35 @@ def reader(
 def squared(v: Tensor) -> Tensor:
     return 0.5 * v * torch.sigmoid(v) + 0.1 * v
 
+
+@ur.cell
+def noisy(
+    x: Any, h: Any, *, W: Any = param("H", "D"), U: Any = param("H", "H"),
+    m: Any = noise("H", p=0.25), k: Any = noise("D", p=0.5, each="sequence"),
+) -> Any:  # fmt: skip
+    """A user's own noise: one kind drawn at each step, one once a sequence."""
+    return tanh(W @ (2 * k * x) + U @ h) * (1 - m) + m * h
+
+
+NOISY: dict[str, Cell] = {
+    made.name: made
+    for made in (
+        noisy,
+        ur.zoneout(cells.lstm, h=0.25, c=0.5),
+        ur.zoneout(cells.gru_cho, h=0.25),
+        ur.zoneout(reader, s=0.5, m=0.25),
+        ur.zoneout(ur.zoneout(cells.sru, c=0.5), c=0.75),
+        ur.variational_dropout(cells.lstm, input=0.5, h=0.25, output=0.5),
+        ur.variational_dropout(cells.gru_full, c=0.5),
+        ur.variational_dropout(reader, s=0.5, m=0.5, output=0.25),
+        ur.residual(
+            ur.layer_norm(ur.zoneout(ur.variational_dropout(cells.gru, h=0.5), h=0.5)), project=True
+        ),
+        ur.variational_dropout(
+            ur.layer_norm(ur.project(noisy, "O"), "products", "h"), input=0.25, h=0.5, output=0.5
+        ),
+    )
+}
 
 COMPOSED: dict[str, Cell] = {
     made.name: made

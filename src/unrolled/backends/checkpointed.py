@@ -26,7 +26,7 @@ class Checkpointed:
 
     def __init__(self, kernel: Kernel, plan: Plan, every: int) -> None:
         self._kernel = kernel
-        self._input = plan.forward.graph.inputs[0].name
+        self._input, *self._noise = (v.name for v in plan.forward.graph.inputs)
         self._every = every
 
     def source(self, dtype: torch.dtype, backwards: bool) -> str | None:
@@ -43,12 +43,21 @@ class Checkpointed:
         residuals[self._input] = x
         runs: list[Run] = []
         current = tuple(states)
+        segments = self._segments(parameters, len(x))
         for k, segment in enumerate(x.split(self._every)):
             residuals.update((f"{_STATE}{k}:{n}", s) for n, s in enumerate(current))
-            runs.append(self._kernel.forward(segment, current, parameters, keep=False))
+            runs.append(self._kernel.forward(segment, current, segments[k], keep=False))
             current = runs[-1].states
         outputs = {name: torch.cat([run.outputs[name] for run in runs]) for name in runs[0].outputs}
         return Run(outputs, current, residuals)
+
+    def _segments(self, parameters: Mapping[str, Tensor], n_steps: int) -> list[Values]:
+        """The parameters of each segment, and its part of the noise."""
+        starts = range(0, max(1, n_steps), self._every)
+        return [
+            {n: p[t : t + self._every] if n in self._noise else p for n, p in parameters.items()}
+            for t in starts
+        ]
 
     def backward(
         self, residuals: Values, d_outputs: Mapping[str, Tensor], d_states: Sequence[Tensor]
@@ -59,22 +68,23 @@ class Checkpointed:
             for name, value in residuals.items()
             if name.startswith(_PARAMETER)
         }
-        segments = residuals[self._input].split(self._every)
+        x = residuals[self._input]
+        segments, given = x.split(self._every), self._segments(parameters, len(x))
         cotangents = {name: d.split(self._every) for name, d in d_outputs.items()}
-        over_time: list[Tensor] = []
+        over_time: dict[str, list[Tensor]] = {}
         totals: Values = {}
         current = tuple(d_states)
         for k in reversed(range(len(segments))):
             states = [residuals[f"{_STATE}{k}:{n}"] for n in range(len(current))]
-            run = self._kernel.forward(segments[k], states, parameters, keep=True)
+            run = self._kernel.forward(segments[k], states, given[k], keep=True)
             d_segment = {name: d[k] for name, d in cotangents.items()}
             found = self._kernel.backward(run.residuals, d_segment, current)
             current = found.states
             for name, value in found.outputs.items():
-                if name == self._input:
-                    over_time.append(value)
+                if name == self._input or name in self._noise:
+                    over_time.setdefault(name, []).append(value)
                 else:
                     totals[name] = totals[name] + value if name in totals else value
-        if over_time:
-            totals[self._input] = torch.cat(over_time[::-1])
+        for name, values in over_time.items():
+            totals[name] = torch.cat(values[::-1])
         return Gradients(totals, current)

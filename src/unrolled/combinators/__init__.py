@@ -6,14 +6,18 @@ project     the output projected to another size
 normalise   layer and root-mean-square normalisation
 activation  other activations
 initial     how parameters start
+zoneout     states that keep their old values at random
+dropout     variational dropout: one mask for a whole sequence
 """
 
 from unrolled.combinators.activation import with_activation
 from unrolled.combinators.compose import around, combinator, run
+from unrolled.combinators.dropout import variational_dropout
 from unrolled.combinators.initial import Chrono, GateBias, Orthogonal, initialised
 from unrolled.combinators.normalise import layer_norm, rms_norm
 from unrolled.combinators.project import project
 from unrolled.combinators.residual import residual
+from unrolled.combinators.zoneout import zoneout
 
 __all__ = [
     "Chrono",
@@ -27,5 +31,7 @@ __all__ = [
     "residual",
     "rms_norm",
     "run",
+    "variational_dropout",
     "with_activation",
+    "zoneout",
 ]

@@ -8,13 +8,15 @@ pickled and named.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import wraps
+from math import inf
 from typing import Any, Concatenate, ParamSpec
 
 from unrolled.cell import Cell, Composition, StepFunction, as_cell
 from unrolled.errors import CellError
 from unrolled.returned import unpack
+from unrolled.specs import NoiseSpec
 from unrolled.specs import ParamSpec as Parameter
 
 P = ParamSpec("P")
@@ -45,13 +47,12 @@ def _text(value: Any) -> str:
     return getattr(value, "__name__", None) or repr(value)
 
 
-@dataclass(frozen=True)
 class Step:
     """What one step of a cell has given: the output, the new states by name, further outputs."""
 
-    y: Any
-    states: dict[str, Any]
-    extras: dict[str, Any]
+    # No dataclass: values would be called after its arguments, as if a user had named them.
+    def __init__(self, y: Any, states: dict[str, Any], extras: dict[str, Any]) -> None:
+        self.y, self.states, self.extras = y, states, extras
 
     def returned(self) -> tuple[Any, tuple[Any, ...], dict[str, Any]]:
         """In the form in which a step function returns it."""
@@ -77,16 +78,26 @@ def run(cell: Cell, x: Any, states: tuple[Any, ...], arguments: Mapping[str, Any
     return Step(y, {s.name: v for s, v in zip(cell.states, new, strict=True)}, extras)
 
 
-def around(cell: Cell, function: StepFunction, parameters: Iterable[Parameter] = ()) -> Cell:
-    """``cell`` with the step ``function`` around its own, and with further parameters."""
-    named = {p.name: p for p in parameters}
-    return replace(cell, function=function, parameters={**cell.parameters, **named}, graphs=())
+def around(
+    cell: Cell,
+    function: StepFunction,
+    parameters: Iterable[Parameter] = (),
+    noise: Iterable[NoiseSpec] = (),
+) -> Cell:
+    """``cell`` with the step ``function`` around its own, and with further parameters and noise."""
+    return replace(
+        cell,
+        function=function,
+        parameters={**cell.parameters, **{p.name: p for p in parameters}},
+        noise={**cell.noise, **{m.name: m for m in noise}},
+        graphs=(),
+    )
 
 
 def fresh(cell: Cell, name: str) -> str:
-    """``name`` for a new parameter, or with the first number from 2 on with which it is free."""
+    """``name`` for a new parameter or noise, or with the first number that frees it."""
     taken = {cell.input, *(s.name for s in cell.states), *cell.parameters}
-    taken |= {*cell.held, *cell.options}
+    taken |= {*cell.held, *cell.options, *cell.noise}
     found, n = name, 1
     while found in taken:
         n += 1
@@ -104,6 +115,19 @@ def check_states(cell: Cell, names: Iterable[str], what: str) -> None:
                 f"its states are {', '.join(states)}",
                 cell.location,
             )
+
+
+def check_probability(cell: Cell, what: str, name: str, p: float, below: float = inf) -> float:
+    """``p`` if it is a number in 0 … 1 and below ``below``, else :class:`CellError`."""
+    is_number = isinstance(p, (int, float)) and not isinstance(p, bool)  # pyright: ignore
+    if not is_number or not 0 <= p <= 1 or p >= below:
+        expected = "a number from 0 to 1" if below > 1 else "a number from 0 to below 1"
+        raise CellError(
+            f"{what}({cell.name}): {name}={p!r}, expected {expected}",
+            f"it is the probability of each element: {what}(cell, {name}=0.1)",
+            cell.location,
+        )
+    return float(p)
 
 
 def output_length(cell: Cell) -> str:

@@ -55,6 +55,9 @@ class Recurrent(nn.Module):
     layer's after the other's. ``state_names`` says which: ``("h", "c")``, or ``("h_l0", "c_l0",
     "h_l1", …)``.
 
+    In training a cell's noise is drawn anew at each call, for each layer and direction, by torch's
+    generator; in evaluation it is its mean, and ``graphs`` are those of evaluation.
+
     Under ``torch.autocast`` the layers compute in their parameters' dtype.
 
     Raises :class:`CellError` where the cell and the sizes do not fit together.
@@ -94,6 +97,10 @@ class Recurrent(nn.Module):
         self.layer_sizes = layer_sizes(self.cells, directions, input_size, widths, sizes or {})
         self.output_size = directions * self.cells[-1].output_size(self.layer_sizes[-1])
         self._groups = state_groups(self.cells, self.layer_sizes, directions)
+        self._noise = tuple(
+            tuple(zip(c.noise.values(), map(int, c.noise_sizes(s).values()), strict=True))
+            for c, s in zip(self.cells, self.layer_sizes, strict=True)
+        )
         for layer, (of_layer, given) in enumerate(zip(self.cells, self.layer_sizes, strict=True)):
             shapes = of_layer.parameter_shapes(given)
             for suffix in self._suffixes(layer):
@@ -162,8 +169,9 @@ class Recurrent(nn.Module):
         )
 
     def graphs(self) -> list[Graph]:
-        """The equations of one step, one Graph for each distinct size of layer."""
-        return graphs(self._sized_layers(), self._dtype())
+        """The equations of one step in evaluation, one Graph for each distinct size of layer."""
+        layers = [(cell.evaluated, sizes) for cell, sizes in self._sized_layers()]
+        return graphs(layers, self._dtype())
 
     def explain(self, code: bool = False) -> str:
         """For each layer: which backend runs it, why, the plan of training it, and how it is run.
@@ -210,6 +218,7 @@ class Recurrent(nn.Module):
                     {name: getattr(self, name + suffix) for name in cell.parameters}
                     for suffix in self._suffixes(layer)
                 ),
+                self._noise[layer] if self.training else (),
             )
             for layer, cell in enumerate(self.cells)
         ]

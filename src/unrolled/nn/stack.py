@@ -20,6 +20,7 @@ from torch.nn import functional as F
 
 from unrolled.cell import Cell
 from unrolled.nn.checks import Interface, StateGroup, autocasts
+from unrolled.nn.noise import masks, over_steps
 from unrolled.nn.sequences import (
     Input,
     Runs,
@@ -31,16 +32,18 @@ from unrolled.nn.sequences import (
     states_out,
 )
 from unrolled.recurrence import recurrence
+from unrolled.specs import NoiseSpec
 
 Params = Mapping[str, Tensor]
 
 
 @dataclass(frozen=True)
 class Layer:
-    """A cell, and its parameters for each direction."""
+    """A cell, its parameters for each direction, and the noise to draw with its lengths."""
 
     cell: Cell
     directions: tuple[Params, ...]
+    noise: tuple[tuple[NoiseSpec, int], ...] = ()
 
 
 def call(
@@ -117,7 +120,7 @@ def _run(
         outputs: list[Tensor] = []
         for reverse, params in enumerate(layer.directions):
             begin = initial[len(finals)]
-            y, final = _direction(layer.cell, data, runs, begin, params, bool(reverse), backend)
+            y, final = _direction(layer, data, runs, begin, params, bool(reverse), backend)
             outputs.append(y)
             finals.append(final)
         data = outputs[0] if len(outputs) == 1 else torch.cat(outputs, -1)
@@ -125,7 +128,7 @@ def _run(
 
 
 def _direction(
-    cell: Cell,
+    layer: Layer,
     data: Tensor,
     runs: Runs,
     initial: States,
@@ -139,6 +142,7 @@ def _direction(
     ]
     order = pieces[::-1] if reverse else pieces
     states = tuple(s[: order[0].shape[1]] for s in initial)
+    drawn = masks(layer.noise, max(batch for _, batch in runs), data)
     outputs: list[Tensor] = []
     ended: list[States] = []
     for piece in order:
@@ -150,8 +154,9 @@ def _direction(
             begun = (s[before:batch] for s in initial)
             states = tuple(torch.cat(pair) for pair in zip(states, begun, strict=True))
         y, states = recurrence(
-            cell, piece.flip(0) if reverse else piece, states, params, backend=backend
-        )
+            layer.cell, piece.flip(0) if reverse else piece, states, params, backend=backend,
+            noise=over_steps(layer.noise, drawn, piece),
+        )  # fmt: skip
         outputs.append(y.flip(0) if reverse else y)
     if reverse:
         outputs.reverse()
