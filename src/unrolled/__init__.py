@@ -16,7 +16,7 @@ from unrolled.combinators import (
 )
 from unrolled.errors import CellError, UnrolledError, UnsupportedByBackend
 from unrolled.lower import lower
-from unrolled.nn import GRU, LSTM, RNN, Recurrent
+from unrolled.nn import GRU, LSTM, RNN, Recurrent, weight_drop
 from unrolled.recurrence import recurrence
 
 __all__ = [
@@ -43,6 +43,7 @@ __all__ = [
     "rms_norm",
     "state",
     "variational_dropout",
+    "weight_drop",
     "with_activation",
     "zoneout",
 ]

@@ -2,5 +2,6 @@
 
 from unrolled.nn.dropins import GRU, LSTM, RNN
 from unrolled.nn.recurrent import Recurrent
+from unrolled.nn.weight_drop import weight_drop
 
-__all__ = ["GRU", "LSTM", "RNN", "Recurrent"]
+__all__ = ["GRU", "LSTM", "RNN", "Recurrent", "weight_drop"]

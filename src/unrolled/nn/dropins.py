@@ -13,6 +13,7 @@ from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils import parametrize
 
 from unrolled.cell import Cell
 from unrolled.cells import gru, lstm, lstm_projected, rnn
@@ -79,7 +80,11 @@ class _DropIn(nn.RNNBase):
         if self._runs_ours(input):
             return self._compiled(input, hx)
         try:
-            return super().forward(input, hx)
+            if "parametrizations" not in self._modules:
+                return super().forward(input, hx)
+            with parametrize.cached():  # torch reads each several times, and may draw it anew
+                self._flat_weights = [getattr(self, name) for name in self._flat_weights_names]
+                return super().forward(input, hx)
         except Exception:
             # Torch's kernels refuse all that they can't run, so a check before each call, a tenth
             # of the time of one step, would only change the words.
@@ -143,6 +148,9 @@ class _DropIn(nn.RNNBase):
         return super().extra_repr() + chosen
 
     def _weight(self) -> Tensor:
+        """One that has the dtype and device of all; never one that is computed when it is read."""
+        if "parametrizations" in self._modules:
+            return next(self.parameters())
         return cast(Tensor, self.weight_hh_l0)
 
     def _sized_layers(self) -> list[tuple[Cell, dict[str, int]]]:

@@ -129,11 +129,20 @@ class Recurrent(nn.Module):
         return tuple((group.rows, batch_size, n) for group in self._groups for _, n in group.states)
 
     def reset_parameters(self) -> None:
-        """Draw all parameters anew, as the cells say that they start."""
+        """Draw all parameters anew, as the cells say that they start.
+
+        ``RuntimeError`` where one is parametrized or pruned, so that others stand for it.
+        """
         for layer, (cell, sizes) in enumerate(zip(self.cells, self.layer_sizes, strict=True)):
             for suffix in self._suffixes(layer):
                 for name, spec in cell.parameters.items():
-                    fill(self.get_parameter(name + suffix), spec.init, sizes["H"])
+                    parameter = getattr(self, name + suffix)
+                    if not isinstance(parameter, nn.Parameter):
+                        raise RuntimeError(
+                            f"{name}{suffix} is computed from other parameters: take its "
+                            "parametrization or pruning off before reset_parameters()"
+                        )
+                    fill(parameter, spec.init, sizes["H"])
 
     def forward(
         self, x: Input, state: Tensor | Sequence[Tensor] | None = None
