@@ -224,8 +224,10 @@ class Cell:
             return self.infer_sizes(
                 first.inputs[0].shape[0], [v.shape[0] for v in first.states], shapes
             )
-        others = [s for s in self.size_names() if s not in ("D", "H")]
-        return {"D": 72, "H": 48} | {s: 24 * (k + 4) for k, s in enumerate(others)}
+        made = self.composition
+        given = {"D": 72, "H": 48} if made is None else made.of.example_sizes()
+        others = [s for s in self.size_names() if s not in given]
+        return given | {s: 24 * (k + 2) for k, s in enumerate(others, len(given))}
 
     def latex(self) -> str:
         """The cell's equations for LaTeX, KaTeX or MathJax, from what is compiled."""

@@ -61,7 +61,9 @@ class _OnTensors(TorchFunctionMode):
         self, func: Any, types: Any, args: Arguments = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         given = kwargs or {}
-        if any(not issubclass(kind, Tensor) for kind in types):
+        traced = any(not issubclass(kind, Tensor) for kind in types)
+        # Not in force is what a rule, or the meaning of a function on traced values, calls itself.
+        if traced or self._rule not in _RULES.get():
             return func(*args, **given)
         name = getattr(func, "__name__", "").removeprefix("special_")
         return self._rule(name, func, args, given)

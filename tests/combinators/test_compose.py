@@ -319,7 +319,9 @@ def test_wrong_steps_are_shown_where_they_were_written() -> None:
     assert caught.value.location.file == __file__
     with pytest.raises(ur.CellError) as caught:
         ur.layer_norm(grows, "output").graph({"D": 3, "H": 3})
-    assert problem(caught)[0] == "cell grows: the state h[H] came back as (W @ x)[2*H]"
+    assert problem(caught)[0] == (
+        "cell grows does not run at D=72, H=48: the state h[H] came back as (W @ x)[2*H]"
+    )
     assert caught.value.location is not None
     assert caught.value.location.file == __file__
 
@@ -333,3 +335,33 @@ def test_a_parameter_that_is_never_used_is_shown_where_it_was_written() -> None:
         ur.residual(idle, project=True).graph({"D": 3, "H": 3})
     assert "    def idle(x: Any, h: Any" in str(caught.value)
     assert problem(caught)[0].endswith("parameter unused[H] is never used")
+
+
+def test_a_cell_that_runs_at_some_sizes_alone() -> None:
+    shift = torch.ones(5)
+
+    @ur.cell
+    def fixed(x: Any, h: Any, *, W: Any = param("H", "D")) -> Any:
+        return W @ x + h + shift
+
+    with pytest.raises(ur.CellError) as caught:
+        ur.layer_norm(fixed)
+    text, hint = problem(caught)
+    assert text.startswith("cell fixed does not run at D=72, H=48: ")
+    assert hint == (
+        "what is made of it must be known before a layer says the sizes: write the step for any "
+        "size"
+    )
+    assert caught.value.location is not None
+    assert caught.value.location.file == __file__
+    ur.layer_norm(fixed, "h").graph({"D": 3, "H": 5})
+
+
+def test_products_with_a_captured_matrix() -> None:
+    fixed = torch.eye(48)
+
+    @ur.cell
+    def captured(x: Any, h: Any, *, W: Any = param("H", "D")) -> Any:
+        return fixed @ (W @ x) + h
+
+    assert list(ur.layer_norm(captured).parameters) == ["W", "gain_W", "gain_product"]

@@ -15,6 +15,7 @@ from typing import Any, Concatenate, ParamSpec
 
 from unrolled.cell import Cell, Composition, StepFunction, as_cell
 from unrolled.errors import CellError
+from unrolled.ir import Graph
 from unrolled.returned import unpack
 from unrolled.specs import NoiseSpec
 from unrolled.specs import ParamSpec as Parameter
@@ -130,6 +131,25 @@ def check_probability(cell: Cell, what: str, name: str, p: float, below: float =
     return float(p)
 
 
+def example(cell: Cell, given: Mapping[str, int]) -> Graph:
+    """The step at these sizes, which shows the lengths of its values over the named sizes.
+
+    :class:`CellError` where the step does not run at them.
+    """
+    try:
+        return cell.graph(given)
+    except (CellError, TypeError, ValueError, IndexError, ArithmeticError) as error:
+        problem = error.problem if isinstance(error, CellError) else str(error)
+        problem = problem.removeprefix(f"cell {cell.name}: ")
+        listed = ", ".join(f"{name}={n}" for name, n in given.items())
+        raise CellError(
+            f"cell {cell.name} does not run at {listed}: {problem}",
+            "what is made of it must be known before a layer says the sizes: write the step for "
+            "any size",
+            error.location if isinstance(error, CellError) else cell.location,
+        ) from error
+
+
 def output_length(cell: Cell) -> str:
     """The length of the cell's output over its named sizes, such as ``H``."""
-    return str(cell.graph(cell.example_sizes()).outputs[0].var.shape[0])
+    return str(example(cell, cell.example_sizes()).outputs[0].var.shape[0])

@@ -130,7 +130,8 @@ class _Twins:
 
     def _masked(self, value: Any, of: set[str]) -> Any:
         if isinstance(value, (tuple, list)):
-            return [self._masked(v, of) for v in cast("Sequence[Any]", value)]
+            values = [self._masked(v, of) for v in cast("Sequence[Any]", value)]
+            return values if isinstance(value, list) else tuple(values)
         found = self._twins.get(id(value))
         if found is None:
             return value

@@ -20,6 +20,7 @@ from unrolled.combinators.compose import (
     around,
     check_states,
     combinator,
+    example,
     fresh,
     output_length,
     run,
@@ -189,12 +190,14 @@ def _products(cell: Cell) -> list[_Product]:
         with rules.in_force(_on_products(note)):
             return run(cell, x, states, arguments).returned()
 
-    around(cell, step).graph(cell.example_sizes())
+    example(around(cell, step), cell.example_sizes())
     return found
 
 
-def _source(matrix: Proxy) -> str:
+def _source(matrix: Any) -> str:
     """The parameter that a matrix is a part of; ``product`` where it is none's."""
+    if not isinstance(matrix, Proxy):
+        return "product"  # a captured tensor
     made = {e.out: e for e in matrix.builder.equations}
     var = matrix.value
     while var in made and TABLE[made[var].op].cost == "view":
