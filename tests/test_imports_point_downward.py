@@ -19,9 +19,8 @@ SOURCE = Path(__file__).parent.parent / "src" / PACKAGE
 # From the bottom up. A module imports from its own layer and from those below it.
 CORE = """
     sizes ir steps packing walk ops verify serialize locations builder proxy functions returned
-    tracer trace interpret latex specs cell naive passes lower backends compiled arguments
-    differentiable saved operator_checks operators operators_uneven
-    recurrence pickling
+    tracer trace interpret latex specs signature rules cell naive passes lower backends compiled
+    arguments differentiable saved operator_checks operators operators_uneven recurrence pickling
 """
 LAYERS = (
     {"errors"},

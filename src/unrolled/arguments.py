@@ -72,6 +72,29 @@ def _no_tensor(
     return TypeError(f"{name} must be a tensor, got {type(wrong).__name__}")
 
 
+def check_noise(cell: Cell, x: Tensor, given: Mapping[str, Tensor], named: Sizes) -> None:
+    """``TypeError`` or ``ValueError`` where the noise is not [T, B, size] for each one."""
+    if given.keys() != cell.noise.keys():
+        raise TypeError(
+            f"cell {cell.name} has the noise {', '.join(cell.noise) or 'none'}; "
+            f"got {', '.join(given) or 'none'}"
+        )
+    for name, size in cell.noise_sizes(dict(named)).items():
+        expected, tensor = (*x.shape[:2], int(size)), given[name]
+        if not isinstance(tensor, Tensor):
+            raise TypeError(f"noise {name} must be a tensor, got {type(tensor).__name__}")
+        if tensor.shape != expected:
+            raise ValueError(
+                f"noise {name} must be [T, B, {cell.noise[name].size}] = {list(expected)}, "
+                f"got {list(tensor.shape)}"
+            )
+        if tensor.dtype != x.dtype or tensor.device != x.device:
+            raise TypeError(
+                f"noise {name} is {tensor.dtype} on {tensor.device}, and x {x.dtype} on "
+                f"{x.device}: convert one to the other"
+            )
+
+
 @lru_cache(maxsize=4096)
 def _sizes(
     cell: Cell, x: _Signature, others: tuple[_Signature, ...], names: tuple[str, ...]

@@ -17,7 +17,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, NoReturn, cast
+from typing import Any, cast
 from weakref import WeakValueDictionary
 
 import torch
@@ -28,17 +28,34 @@ from unrolled.errors import CellError, Location
 from unrolled.interpret import interpreted
 from unrolled.ir import Graph
 from unrolled.latex import latex
-from unrolled.locations import signature_location, users_location
+from unrolled.locations import signature_location
 from unrolled.pickling import reduced
+from unrolled.signature import declaration
 from unrolled.specs import UNIFORM as UNIFORM
 from unrolled.specs import Init as Init
+from unrolled.specs import NoiseSpec as NoiseSpec
 from unrolled.specs import ParamSpec as ParamSpec
 from unrolled.specs import StateSpec as StateSpec
+from unrolled.specs import noise as noise
 from unrolled.specs import param as param
 from unrolled.specs import state as state
 from unrolled.trace import trace
 
 StepFunction = Callable[..., Any]
+
+
+@dataclass(frozen=True)
+class Composition:
+    """How a cell was made of another: ``by(of, *positional, **named)``."""
+
+    by: Callable[..., Cell]
+    of: Cell
+    positional: tuple[Any, ...]
+    named: Mapping[str, Any]
+
+    def again(self) -> Cell:
+        """The cell, made anew."""
+        return self.by(self.of, *self.positional, **self.named)
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,7 +64,8 @@ class Cell:
 
     ``held`` are parameters bound to a number, which then is their ``init`` (a cell without biases
     is the cell with its biases held at 0).  ``graphs`` are equations loaded from a file: such a
-    cell has no function of its own, and runs for the sizes it was saved with.
+    cell has no function of its own, and runs for the sizes it was saved with.  ``composition`` says
+    which function of cells made this one, and of which cell.
     """
 
     name: str
@@ -60,12 +78,20 @@ class Cell:
     graphs: tuple[Graph, ...] = ()
     doc: str = ""
     location: Location | None = None
+    composition: Composition | None = None
+    noise: Mapping[str, NoiseSpec] = field(default_factory=dict[str, NoiseSpec])
+    _mean: Cell | None = field(init=False, default=None)
 
     def __post_init__(self) -> None:
         CELLS_BY_ID[id(self)] = self
+        mean = self.bind(**{n: s.p for n, s in self.noise.items()}) if self.noise else None
+        object.__setattr__(self, "_mean", mean)
 
     def __call__(self, *args: Any, **parameters: Any) -> Any:
-        """One step for one example on real tensors: ``cell(x, h, W=..., U=...)``."""
+        """One step for one example on real tensors: ``cell(x, h, W=..., U=...)``.
+
+        Noise that is not given is its mean.
+        """
         held: dict[str, Tensor] = {}
         if self.held:
             shapes = {name: tuple(p.shape) for name, p in parameters.items()}
@@ -79,7 +105,8 @@ class Cell:
                 )
                 for name, spec in self.held.items()
             }
-        return self.function(*args, **parameters, **held, **self.options)
+        means = {name: spec.p for name, spec in self.noise.items()}
+        return self.function(*args, **{**means, **parameters}, **held, **self.options)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Cell:
         """Itself: a cell never changes, and is compiled once for its identity."""
@@ -96,21 +123,30 @@ class Cell:
         )
         return f"<cell {self.name}: {self.input}[D]; {states}; {params}>"
 
+    @property
+    def written(self) -> StepFunction:
+        """The function that somebody wrote, below all compositions."""
+        return self.function if self.composition is None else self.composition.of.written
+
     def bind(self, **values: Any) -> Cell:
-        """The same cell with static options set, or with parameters held at a number.
+        """The same cell with static options set, or with parameters or noise held at a number.
 
         ``rnn.bind(nonlinearity="relu")``, ``lstm.bind(b_hh=0.0)``.
         """
         options, held = dict(self.options), dict(self.held)
-        parameters = dict(self.parameters)
+        parameters, noise = dict(self.parameters), dict(self.noise)
         for name, value in values.items():
             if name in options:
                 options[name] = value
             elif name in parameters and isinstance(value, (int, float)):
                 held[name] = replace(parameters.pop(name), init=float(value))
-            elif name in parameters:
+            elif name in noise and isinstance(value, (int, float)):
+                del noise[name]
+                options[name] = float(value)
+            elif name in parameters or name in noise:
+                kind = "parameter" if name in parameters else "noise"
                 raise CellError(
-                    f"cell {self.name}: parameter {name} bound to a {type(value).__name__}, "
+                    f"cell {self.name}: {kind} {name} bound to a {type(value).__name__}, "
                     "expected a number",
                     "a parameter is held at one number; give tensors with the other parameters",
                     self.location,
@@ -121,7 +157,12 @@ class Cell:
                     f"options: {_listing(options)}; parameters: {_listing(parameters)}",
                     self.location,
                 )
-        return replace(self, options=options, held=held, parameters=parameters)
+        return replace(self, options=options, held=held, parameters=parameters, noise=noise)
+
+    @property
+    def evaluated(self) -> Cell:
+        """The cell as it is evaluated: its noise held at the mean; itself where it has none."""
+        return self if self._mean is None else self._mean
 
     def resolve_sizes(self, input_size: int, hidden_size: int, **others: int) -> dict[str, int]:
         """The named sizes of this cell, ``{"D": …, "H": …}``.
@@ -183,8 +224,10 @@ class Cell:
             return self.infer_sizes(
                 first.inputs[0].shape[0], [v.shape[0] for v in first.states], shapes
             )
-        others = [s for s in self.size_names() if s not in ("D", "H")]
-        return {"D": 72, "H": 48} | {s: 24 * (k + 4) for k, s in enumerate(others)}
+        made = self.composition
+        given = {"D": 72, "H": 48} if made is None else made.of.example_sizes()
+        others = [s for s in self.size_names() if s not in given]
+        return given | {s: 24 * (k + 2) for k, s in enumerate(others, len(given))}
 
     def latex(self) -> str:
         """The cell's equations for LaTeX, KaTeX or MathJax, from what is compiled."""
@@ -205,12 +248,18 @@ class Cell:
         if not held:
             raise ValueError("a cell needs at least one graph")
         first = held[0]
+        x, *noise = first.inputs
+        if noise:
+            names = ", ".join(v.name for v in noise)
+            raise ValueError(
+                f"the graphs of {first.name} read noise ({names}): save those of Cell.evaluated"
+            )
         if any(g.signature != first.signature for g in held):
             raise ValueError(f"the graphs of {first.name} are of different cells")
         return Cell(
             name=first.name,
             function=interpreted(held),
-            input=first.inputs[0].name,
+            input=x.name,
             states=tuple(StateSpec(v.name, str(v.shape[0])) for v in first.states),
             parameters={
                 v.name: ParamSpec(v.name, tuple(str(s) for s in v.shape)) for v in first.parameters
@@ -225,19 +274,23 @@ class Cell:
             for name, spec in self.parameters.items()
         }
 
+    def noise_sizes(self, given: Mapping[str, int]) -> dict[str, int]:
+        """The length of each noise vector at these sizes."""
+        return {name: sizes.evaluate(spec.size, given) for name, spec in self.noise.items()}
+
     def state_sizes(self, given: Mapping[str, int]) -> tuple[int, ...]:
         """The length of each state at these sizes."""
         return tuple(sizes.evaluate(s.size, given) for s in self.states)
 
     def _expressions(self) -> Iterable[tuple[str, str | int]]:
-        for spec in self.states:
+        for spec in (*self.states, *self.noise.values()):
             yield spec.name, spec.size
         for spec in (*self.parameters.values(), *self.held.values()):
             for expression in spec.shape:
                 yield spec.name, expression
 
     def _where(self, argument: str) -> Location | None:
-        return self.location and signature_location(self.function, argument)
+        return self.location and signature_location(self.written, argument)
 
 
 CELLS_BY_ID: WeakValueDictionary[int, Cell] = WeakValueDictionary()
@@ -246,88 +299,18 @@ CELLS_BY_ID: WeakValueDictionary[int, Cell] = WeakValueDictionary()
 
 def cell(function: StepFunction) -> Cell:
     """Read a step function's signature; raises :class:`CellError` where it is not a cell's."""
-    if not inspect.isfunction(function):
-        what = "class" if isinstance(function, type) else type(function).__name__
-        raise CellError(
-            f"@cell stands on a {what}, expected a function",
-            "write the step so: def step(x, h, *, W=param('H', 'D')): …",
-            users_location(),
-        )
-
-    def fail(problem: str, hint: str, argument: str | None = None) -> NoReturn:
-        where = signature_location(function, argument)
-        raise CellError(f"cell {function.__name__}: {problem}", hint, where)
-
-    states: list[StateSpec] = []
-    parameters: dict[str, ParamSpec] = {}
-    options: dict[str, Any] = {}
-    input_name = ""
-    for name, argument in inspect.signature(function).parameters.items():
-        default = argument.default
-        if argument.kind in (argument.VAR_POSITIONAL, argument.VAR_KEYWORD):
-            fail(
-                f"{argument} can't be read as input, state or parameter",
-                "name each: def step(x, h, *, W=param('H', 'D'))",
-                name,
-            )
-        elif argument.kind is argument.KEYWORD_ONLY:
-            if default is argument.empty:
-                fail(
-                    f"parameter {name} has no shape",
-                    f"give it one over named sizes, as in {name}=param('H', 'D'); "
-                    "a static option has a default value",
-                    name,
-                )
-            elif isinstance(default, StateSpec):
-                fail(f"state {name} stands after the *", "states stand before it, in order", name)
-            elif isinstance(default, ParamSpec):
-                parameters[name] = replace(default, name=name)
-            else:
-                options[name] = default
-        elif not input_name:
-            if default is not argument.empty:
-                fail(
-                    f"the input {name} has a default",
-                    "the first argument is the input, of length D: def step(x, h, …)",
-                    name,
-                )
-            input_name = name
-        elif default is argument.empty:
-            states.append(StateSpec(name))
-        elif isinstance(default, StateSpec):
-            states.append(replace(default, name=name))
-        else:
-            what = "a parameter" if isinstance(default, ParamSpec) else repr(default)
-            fail(
-                f"state {name} has {what} as its default",
-                "parameters and options stand after the *; "
-                f"a state of another length than H is {name}=state('P')",
-                name,
-            )
-    if not states:
-        fail(
-            f"it takes {len([n for n in [input_name] if n])} positional argument(s), "
-            "expected the input and at least one state",
-            "def step(x, h, *, …): parameters stand after the *",
-        )
-    built = Cell(
+    declared = declaration(function)
+    return Cell(
         name=function.__name__,
         function=function,
-        input=input_name,
-        states=tuple(states),
-        parameters=parameters,
-        options=options,
+        input=declared.input,
+        states=declared.states,
+        parameters=declared.parameters,
+        options=declared.options,
+        noise=declared.noise,
         doc=inspect.getdoc(function) or "",
         location=signature_location(function),
     )
-    for name, expression in built._expressions():  # pyright: ignore[reportPrivateUsage]
-        try:
-            sizes.symbols(expression)
-        except (ValueError, SyntaxError):
-            fail(
-                f"{expression!r} is no size", "use names, integers and + - * //, as in '3*H'", name
-            )
-    return built
 
 
 def _listing(names: Iterable[str]) -> str:

@@ -104,7 +104,8 @@ class Graph:
     """One step: from inputs and states to outputs and next states.
 
     ``residuals`` are values of another graph that this one reads: the adjoint reads what the
-    forward step computed.  ``outputs[0]`` of a cell's step is its output ``y``.
+    forward step computed.  ``inputs[0]`` of a cell's step is its input, those after it are noise;
+    ``outputs[0]`` is its output ``y``.
     """
 
     name: str
@@ -122,6 +123,11 @@ class Graph:
         """Every variable that no equation defines."""
         constants = tuple(c.var for c in self.constants)
         return self.inputs + self.states + self.parameters + constants + self.residuals
+
+    @property
+    def given(self) -> tuple[Var, ...]:
+        """What a step is given by name: noise, which varies over time, and parameters."""
+        return self.inputs[1:] + self.parameters
 
     @property
     def signature(self) -> tuple[tuple[str, ...], ...]:

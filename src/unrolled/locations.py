@@ -25,17 +25,23 @@ def _folder(path: object) -> str:
 
 
 _PACKAGE = _folder(Path(__file__).parent)
-_USER_FILES = (f"{_PACKAGE}combinators.py", _folder(f"{_PACKAGE}cells"))
+_CELLS = _folder(f"{_PACKAGE}cells")
+_COMBINATORS = _folder(f"{_PACKAGE}combinators")
 _LIBRARIES = (_PACKAGE, _folder(Path(torch.__file__).parent), "<frozen")
 _STANDARD = _folder(sysconfig.get_path("stdlib"))
 _INSTALLED = (_folder(sysconfig.get_path("purelib")), _folder(sysconfig.get_path("platlib")))
 
 
 def is_users(frame: FrameType) -> bool:
-    """Whether a frame runs the user's code; our own cells and combinators count as that."""
+    """Whether a frame runs the user's code; our own cells and composed steps count as that.
+
+    What a combinator does to a call inside of a cell's step belongs to the line of that call.
+    """
     file = frame.f_code.co_filename
-    if file.startswith(_USER_FILES):
+    if file.startswith(_CELLS):
         return True
+    if file.startswith(_COMBINATORS):
+        return frame.f_code.co_name == "step"
     if file.startswith(_LIBRARIES):
         return False
     return not file.startswith(_STANDARD) or file.startswith(_INSTALLED)

@@ -21,6 +21,7 @@ def recurrence(
     x: Tensor,
     states: Sequence[Tensor],
     params: Mapping[str, Tensor],
+    noise: Mapping[str, Tensor] | None = None,
     *,
     lengths: Tensor | None = None,
     resets: Tensor | None = None,
@@ -29,13 +30,19 @@ def recurrence(
 ) -> tuple[Tensor, tuple[Tensor, ...]]:
     """Run ``cell`` over ``x`` [T, B, D] from ``states`` ([B, size] each); T and B at least 1.
 
-    Returns ``y`` [T, B, output size] and the final states.  ``lengths`` [B], ``resets`` [T, B],
-    ``reset_to`` and ``reverse`` are as ``unrolled.recurrence`` has them.  ``ValueError`` where the
-    step does not return as many states as it takes.
-    """
+    ``noise`` is a tensor [T, B, size] for each noise of the cell; its mean by default.
+    ``lengths`` [B], ``resets`` [T, B], ``reset_to`` and ``reverse`` are as ``unrolled.recurrence``
+    has them.
 
-    def step(x_t: Tensor, *h: Tensor) -> tuple[Tensor, tuple[Tensor, ...]]:
-        y, new, _ = unpack(cell(x_t, *h, **params), len(cell.states))
+    Returns ``y`` [T, B, output size] and the final states.  ``ValueError`` where the step does
+    not return as many states as it takes.
+    """
+    given = dict(noise or {})
+
+    def step(
+        x_t: Tensor, m_t: Mapping[str, Tensor], *h: Tensor
+    ) -> tuple[Tensor, tuple[Tensor, ...]]:
+        y, new, _ = unpack(cell(x_t, *h, **params, **m_t), len(cell.states))
         return y, new
 
     batched: Any = torch.vmap(step)
@@ -48,7 +55,7 @@ def recurrence(
         if resets is not None and border < n_steps:
             reset = resets[border] if lengths is None else resets[border] & (border < lengths)
             current = _chosen(reset, fresh, current)
-        outputs[t], after = batched(x[t], *current)
+        outputs[t], after = batched(x[t], {n: m[t] for n, m in given.items()}, *current)
         if lengths is not None:
             going_on = t < lengths
             (outputs[t],) = _chosen(going_on, (outputs[t],), (torch.zeros_like(outputs[t]),))

@@ -23,14 +23,15 @@ def check(
     if x.ndim != 3:
         raise ValueError(f"x must be [T, B, D], got {list(x.shape)}")
     check_count("states", states, [v.name for v in graph.states])
-    check_count("parameters", parameters, [v.name for v in graph.parameters])
+    check_count("parameters", parameters, [v.name for v in graph.given])
     batch = x.shape[1]
     check_tensor("x", x, (*x.shape[:2], *concrete(graph.inputs[0].shape)), x)
     for var, state in zip(graph.states, states, strict=True):
         check_tensor(f"state {var.name}", state, (batch, *concrete(var.shape)), x)
-    for var, parameter in zip(graph.parameters, parameters, strict=True):
-        check_tensor(f"parameter {var.name}", parameter, concrete(var.shape), x)
-    return tuple(v.name for v in graph.parameters)
+    for var, parameter in zip(graph.given, parameters, strict=True):
+        shape = (*(x.shape[:2] if var.per_step else ()), *concrete(var.shape))
+        check_tensor(f"parameter {var.name}", parameter, shape, x)
+    return tuple(v.name for v in graph.given)
 
 
 def check_count(what: str, tensors: Sequence[Tensor], names: Sequence[str]) -> None:

@@ -284,7 +284,7 @@ def _derivative(
     step: str, backend: str, x: Tensor, states: Sequence[Tensor], parameters: Sequence[Tensor]
 ) -> tuple[Tensor, Sequence[Tensor]]:
     graph = graph_of(step)
-    names = tuple(v.name for v in graph.parameters)
+    names = tuple(v.name for v in graph.given)
     check_count("parameters", parameters, names)
     wrt = wanted(graph.inputs[0].name, graph.states, names, x, states, parameters)
     if torch_transforms():

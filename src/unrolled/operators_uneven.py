@@ -63,15 +63,21 @@ def _sorted(
     return how.pack(x), [how.sort(s) for s in states], [how.sort(s) for s in fresh]
 
 
+def _named(how: Packing | None, step: str, given: Sequence[Tensor]) -> dict[str, Tensor]:
+    """Noise, which is packed as ``x`` is, and parameters by name."""
+    pairs = zip(graph_of(step).given, given, strict=True)
+    return {v.name: how.pack(t) if how is not None and v.per_step else t for v, t in pairs}
+
+
 def _forward(
     step: str, backend: str, opposite: bool, lengths: Tensor | None, resets: Tensor | None,
     x: Tensor, states: Sequence[Tensor], fresh: Sequence[Tensor], parameters: Sequence[Tensor],
 ) -> tuple[list[Tensor], list[Tensor]]:  # fmt: skip
-    names = _check(step, x, states, fresh, parameters)
+    _check(step, x, states, fresh, parameters)
     how, steps = walk(x, lengths, resets, reverse=opposite)
     rows, its_states, its_fresh = _sorted(how, x, states, fresh)
     kernel = _compiled(step, (), backend, x.device.type).kernel
-    given = dict(zip(names, parameters, strict=True))
+    given = _named(how, step, parameters)
     run = kernel.forward(rows, its_states, given, False, steps, its_fresh)
     outputs = [run.outputs[o.name] for o in graph_of(step).outputs]
     final = list(run.states)
@@ -86,7 +92,7 @@ def _backward(
     resets: Tensor | None, x: Tensor, states: Sequence[Tensor], fresh: Sequence[Tensor],
     parameters: Sequence[Tensor], d_outputs: Sequence[Tensor], d_states: Sequence[Tensor],
 ) -> list[Tensor]:  # fmt: skip
-    names = _check(step, x, states, fresh, parameters)
+    _check(step, x, states, fresh, parameters)
     graph = graph_of(step)
     check_count("cotangents of outputs", d_outputs, [o.name for o in graph.outputs])
     check_count("cotangents of states", d_states, [v.name for v in graph.states])
@@ -97,7 +103,7 @@ def _backward(
     how, steps = walk(x, lengths, resets, reverse=opposite)
     rows, its_states, its_fresh = _sorted(how, x, states, fresh)
     kernel = _compiled(step, tuple(wrt), backend, x.device.type).kernel
-    given = dict(zip(names, parameters, strict=True))
+    given = _named(how, step, parameters)
     run = kernel.forward(rows, its_states, given, True, steps, its_fresh)
     if how is not None:
         d_outputs = [how.pack(d) for d in d_outputs]
@@ -131,7 +137,7 @@ def _fake_backward(
     resets: Tensor | None, x: Tensor, states: Sequence[Tensor], fresh: Sequence[Tensor],
     parameters: Sequence[Tensor], d_outputs: Sequence[Tensor], d_states: Sequence[Tensor],
 ) -> list[Tensor]:  # fmt: skip
-    given = dict(zip((v.name for v in graph_of(step).parameters), parameters, strict=True))
+    given = dict(zip((v.name for v in graph_of(step).given), parameters, strict=True))
     given[graph_of(step).inputs[0].name] = x
     values = [given[v.name] for v in _sources(step, wrt)]
     return [t.new_empty(t.shape) for t in (*states, *fresh, *values)]
@@ -145,14 +151,14 @@ def _sources(step: str, wrt: Sequence[str]) -> list[Var]:
 def _check(
     step: str, x: Tensor, states: Sequence[Tensor], fresh: Sequence[Tensor],
     parameters: Sequence[Tensor],
-) -> tuple[str, ...]:  # fmt: skip
+) -> None:  # fmt: skip
     graph = graph_of(step)
     if fresh:
         check_count("states that resets put in", fresh, [v.name for v in graph.states])
         for var, state in zip(graph.states, fresh, strict=True):
             name = f"state {var.name} that resets put in"
             check_tensor(name, state, (x.shape[1], *concrete(var.shape)), x)
-    return check(graph, x, states, parameters)
+    check(graph, x, states, parameters)
 
 
 class _Operators:
@@ -165,7 +171,7 @@ class _Operators:
         graph = graph_of(step)
         self._outputs = [o.name for o in graph.outputs]
         self._n_states = len(graph.states)
-        self._names = [v.name for v in graph.parameters]
+        self._names = [v.name for v in graph.given]
 
     def source(self, dtype: torch.dtype, backwards: bool) -> str | None:
         """Nothing of its own: the operators choose what runs."""
@@ -220,13 +226,13 @@ def _derivative(
     x: Tensor, states: Sequence[Tensor], fresh: Sequence[Tensor], parameters: Sequence[Tensor],
 ) -> tuple[Sequence[Tensor], Sequence[Tensor]]:  # fmt: skip
     graph = graph_of(step)
-    names = tuple(v.name for v in graph.parameters)
+    names = tuple(v.name for v in graph.given)
     outputs = tuple(o.name for o in graph.outputs)
     check_count("parameters", parameters, names)
     steps = Steps(opposite, None, resets, lengths)
-    given = dict(zip(names, parameters, strict=True))
     if torch_transforms():
         how, walked = walk(x, lengths, resets, reverse=opposite)
+        given = _named(how, step, parameters)
         rows, its_states, its_fresh = _sorted(how, x, states, fresh)
         run = ReferenceKernel(_plan(step, ())).forward(
             rows, its_states, given, False, walked, its_fresh

@@ -16,6 +16,7 @@ from typing import Any, NoReturn
 
 import torch
 
+from unrolled import rules
 from unrolled.builder import Builder
 from unrolled.errors import CellError, UnknownAttribute
 from unrolled.ir import Shape, Var
@@ -199,7 +200,7 @@ class Proxy:
         raise UnknownAttribute(problem, hint, self.builder.locate())
 
     def __getitem__(self, index: Any) -> Any:
-        return FUNCTIONS["__getitem__"](self, index)
+        return rules.apply("__getitem__", FUNCTIONS["__getitem__"], (self, index), {})
 
     def __setitem__(self, index: Any, value: Any) -> None:
         _in_place(self, "an assignment to a part of")
@@ -243,7 +244,7 @@ def call(proxy: Proxy, name: str, args: tuple[Any, ...], kwargs: dict[str, Any])
     given = {_SPELLINGS.get(k, k): v for k, v in kwargs.items() if k not in ("inplace", "out")}
     try:
         inspect.signature(handler).bind(*args, **given)
-        return handler(*args, **given)
+        return rules.apply(name, handler, args, given)
     except CellError as error:
         if error.location is not None:
             raise

@@ -38,6 +38,7 @@ def recurrence(
     backend: str = "auto",
     checkpoint: Checkpoint = None,
     *,
+    noise: Mapping[str, Tensor] | None = None,
     lengths: Lengths | None = None,
     resets: Tensor | None = None,
     reset_to: Sequence[Tensor] | None = None,
@@ -50,6 +51,8 @@ def recurrence(
     [T, B, output size] and the final states.  ``backend`` is ``"auto"`` or a backend's name.
     ``checkpoint`` trades one more forward run for memory: only the states before every so many
     steps are kept for the backward pass (``"sqrt"``: √T), the rest is computed again.
+    ``noise`` is a tensor [T, B, size] for each noise of the cell, drawn by the caller; without it,
+    the noise is its mean.
 
     ``lengths`` [B], whole numbers from 0 to T in any order, are the steps that each example has:
     ``y`` is zero past them, the final states are those after each example's last step, and the work
@@ -75,10 +78,11 @@ def recurrence(
         fresh = zeros if reset_to is None else _tuple("reset_to", reset_to)
     elif reset_to is not None:
         raise ValueError("reset_to= says where resets= put the states, and there are no resets")
+    drawn = dict(noise or {})
     if packing is not None:
-        x = packing.pack(x)
+        x, drawn = packing.pack(x), {name: packing.pack(m) for name, m in drawn.items()}
         states, fresh = tuple(map(packing.sort, states)), tuple(map(packing.sort, fresh))
-    (y,), final = run(cell, x, states, params, backend, checkpoint, steps, fresh)
+    (y,), final = run(cell, x, states, params, drawn, backend, checkpoint, steps, fresh)
     if packing is None:
         return y, final
     return packing.unpack(y), tuple(map(packing.unsort, final))
@@ -98,6 +102,7 @@ def run(
     x: Tensor,
     states: tuple[Tensor, ...],
     params: Mapping[str, Tensor],
+    noise: Mapping[str, Tensor],
     backend: str,
     checkpoint: Checkpoint,
     steps: Steps,
@@ -108,18 +113,23 @@ def run(
 
     As :func:`recurrence`, for ``x`` [T, B, D] or packed [1, N, D] with its examples sorted.
     """
+    if not noise:
+        cell = cell.evaluated
     if operators.torch_looks_on():
         if checkpoint is not None:
             raise ValueError(
                 "checkpoint= is for calls that run at once: under torch.compile, torch.export and "
                 "fake tensors leave it out"
             )
-        return _as_operator(cell, x, states, params, backend, steps, fresh, outputs)
+        return _as_operator(cell, x, states, params, noise, backend, steps, fresh, outputs)
     packed_form = steps.batch_sizes is not None
     sizes = arguments.sizes(cell, x, states, params, packed_form)
     _check_fresh(cell, states, fresh)
-    names = tuple(cell.parameters)
-    parameters = tuple(params[n] for n in names)
+    if noise:
+        arguments.check_noise(cell, x, noise, sizes)
+    given = {**params, **noise}
+    names = (*cell.parameters, *cell.noise)
+    parameters = tuple(given[n] for n in names)
     wrt = wanted(cell.input, cell.states, names, x, (*states, *fresh), parameters)
     every = None
     if checkpoint is not None:
@@ -129,7 +139,7 @@ def run(
         wrt, backend = (), "reference"
     compiled = compile_step(cell, sizes, x.dtype, outputs, wrt, backend, x.device.type)
     if not wrt:
-        done = compiled.kernel.forward(x, states, dict(params), False, steps, fresh)
+        done = compiled.kernel.forward(x, states, given, False, steps, fresh)
         return tuple(done.outputs[name] for name in outputs), done.states
     if every is not None:
         compiled = replace(compiled, kernel=Checkpointed(compiled.kernel, compiled.plan, every))
@@ -161,6 +171,7 @@ def _as_operator(
     x: Tensor,
     states: tuple[Tensor, ...],
     params: Mapping[str, Tensor],
+    noise: Mapping[str, Tensor],
     backend: str,
     steps: Steps,
     fresh: tuple[Tensor, ...],
@@ -170,11 +181,19 @@ def _as_operator(
     sizes = tuple(_fixed(s.shape[1:]) for s in states)
     shapes = tuple(_fixed(t.shape) for t in params.values())
     step = _step_text(id(cell), _fixed(x.shape[2:]), sizes, tuple(params), shapes, x.dtype, outputs)
-    given = [params[name] for name in cell.parameters]
+    if noise.keys() != cell.noise.keys():
+        raise TypeError(
+            f"cell {cell.name} has the noise {', '.join(cell.noise) or 'none'}; "
+            f"got {', '.join(noise)}"
+        )
+    given = [*(noise[name] for name in cell.noise), *(params[name] for name in cell.parameters)]
+    if steps.lengths is None and steps.resets is None and outputs == ("y",) and not steps.opposite:
+        y, final = torch.ops.unrolled.recurrence(step, backend, x, list(states), given)
+        return (y,), tuple(final)
     if steps.lengths is None and steps.resets is None and outputs == ("y",):
-        walked = x.flip(0) if steps.opposite else x
-        y, final = torch.ops.unrolled.recurrence(step, backend, walked, list(states), given)
-        return (y.flip(0) if steps.opposite else y,), tuple(final)
+        given[: len(noise)] = [m.flip(0) for m in given[: len(noise)]]
+        y, final = torch.ops.unrolled.recurrence(step, backend, x.flip(0), list(states), given)
+        return (y.flip(0),), tuple(final)
     return operators_uneven.call(step, backend, steps, x, states, fresh, given)
 
 

@@ -1,10 +1,10 @@
-"""What a step's signature declares: its parameters and its states."""
+"""What a step's signature declares: its parameters, its states and its noise."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from torch import Tensor
 
@@ -32,6 +32,29 @@ class StateSpec:
 
     name: str
     size: str | int = "H"
+
+
+@dataclass(frozen=True)
+class NoiseSpec:
+    """Noise: a vector for each example, of independent draws that are 1 with probability ``p``.
+
+    The rest are 0.  ``each`` says what it is drawn for anew: a time step, or a whole sequence.
+    """
+
+    name: str
+    size: str | int
+    p: float
+    each: Literal["step", "sequence"] = "step"
+
+
+def noise(size: str | int, p: float, each: Literal["step", "sequence"] = "step") -> Any:
+    """Declare noise as the default of a keyword-only argument: ``m=noise("H", p=0.1)``.
+
+    In training ``m`` is a vector of the length ``size`` whose elements are 1 with probability
+    ``p``, else 0, drawn anew for each time step or once for each sequence.  In evaluation it is the
+    number ``p``, its mean, so that a step uses it elementwise alone.
+    """
+    return NoiseSpec("", size, p, each)
 
 
 def param(*shape: str | int, init: Init = UNIFORM) -> Any:

@@ -45,7 +45,7 @@ def trace(cell: Cell, given: Mapping[str, int], dtype: torch.dtype = torch.float
     """
     if cell.graphs:
         return _saved(cell, given)
-    tracer = Tracer(cell.function.__code__)
+    tracer = Tracer(cell.written.__code__)
     builder = Builder(locate=tracer.locate)
     named = {s: v if isinstance(v, sizes.Size) else sizes.named(s, v) for s, v in given.items()}
     x = Var(builder.fresh(cell.input), (named["D"],), "input")
@@ -57,22 +57,29 @@ def trace(cell: Cell, given: Mapping[str, int], dtype: torch.dtype = torch.float
         Var(builder.fresh(name), shape, "parameter", per_step=False)
         for name, shape in cell.parameter_shapes(named).items()
     )
+    noise = tuple(
+        Var(builder.fresh(name), (size,), "input") for name, size in cell.noise_sizes(named).items()
+    )
     held = {name: _held(builder, spec, named) for name, spec in cell.held.items()}
 
     def proxy(var: Var) -> Proxy:
         return Proxy(builder, var, dtype)
 
-    arguments = {p.name: proxy(p) for p in parameters} | {n: proxy(v) for n, v in held.items()}
-    tracer.ignore({v.name for v in (x, *states, *parameters, *held.values())})
+    arguments = {p.name: proxy(p) for p in (*parameters, *noise)} | {
+        n: proxy(v) for n, v in held.items()
+    }
+    tracer.ignore({v.name for v in (x, *states, *parameters, *noise, *held.values())})
     try:
         with torch.enable_grad(), tracer, _NoRandomness(tracer):
             returned = cell.function(proxy(x), *map(proxy, states), **arguments, **cell.options)
         where = tracer.returned or cell.location
-        graph = _graph(cell, builder, x, states, parameters, returned, where)
+        graph = _graph(cell, builder, (x, *noise), states, parameters, returned, where)
     except CellError as error:
         problem = tracer.in_users_words(error.problem, builder)
         raise type(error)(problem, error.hint, error.location) from error.__cause__
     _check_used(cell, graph)
+    if cell.composition is not None:
+        graph = graph.prune()  # what the step inside computes and the one around it doesn't read
     return graph.rename(tracer.names(builder))
 
 
@@ -98,7 +105,7 @@ def _saved(cell: Cell, given: Mapping[str, int]) -> Graph:
 def _graph(
     cell: Cell,
     builder: Builder,
-    x: Var,
+    inputs: tuple[Var, ...],
     states: tuple[Var, ...],
     parameters: tuple[Var, ...],
     returned: Any,
@@ -158,8 +165,8 @@ def _graph(
             )
         outputs.append(Output(name, var(value, f"the output {name}")))
     return Graph(
-        cell.name, (x,), states, parameters, tuple(builder.constants), (), tuple(builder.equations),
-        tuple(next_states), tuple(outputs),
+        cell.name, inputs, states, parameters, tuple(builder.constants), (),
+        tuple(builder.equations), tuple(next_states), tuple(outputs),
     )  # fmt: skip
 
 
@@ -168,13 +175,17 @@ def _check_used(cell: Cell, graph: Graph) -> None:
     for equation in reversed(graph.equations):
         if equation.out in used:
             used.update(equation.inputs)
-    for parameter in graph.parameters:
+    for parameter in (*graph.parameters, *graph.inputs[1:]):
         if parameter not in used:
+            kind = "parameter" if parameter.role == "parameter" else "noise"
             raise CellError(
-                f"cell {cell.name}: parameter {parameter} is never used",
-                "it would be stored and never trained: use it, or take it out of the signature",
-                signature_location(cell.function, parameter.name),
+                f"cell {cell.name}: {kind} {parameter} is never used",
+                f"it would be {_WASTED[kind]}: use it, or take it out of the signature",
+                signature_location(cell.written, parameter.name),
             )
+
+
+_WASTED = {"parameter": "stored and never trained", "noise": "drawn for nothing"}
 
 
 class _NoRandomness(TorchFunctionMode):
@@ -195,7 +206,7 @@ class _NoRandomness(TorchFunctionMode):
         if name in RANDOM:
             raise CellError(
                 f"{name} draws random numbers, which the compiled step would draw only once",
-                "draw them outside and pass them in with the input",
+                "declare it, m=noise('H', p=0.1), or draw outside and pass it in with the input",
                 self._tracer.locate(),
             )
         return func(*args, **(kwargs or {}))

@@ -78,7 +78,7 @@ def _described(var: Var) -> str:
 def verify_step(graph: Graph) -> Graph:
     """``graph`` itself; ``ValueError`` where it is not well formed, or not the step of a cell."""
     verify(graph)
-    _require(len(graph.inputs) == 1, f"a step has one input, not {len(graph.inputs)}")
+    _require(bool(graph.inputs), "a step has an input")
     _require(bool(graph.states), "a step has at least one state")
     _require(not graph.residuals, "a step reads no residuals")
     _require(bool(graph.outputs) and graph.outputs[0].name == "y", "a step's first output is y")

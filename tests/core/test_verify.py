@@ -214,9 +214,9 @@ def test_what_is_not_well_formed(title: str) -> None:
 
 
 NO_STEP: dict[str, tuple[Graph, str]] = {
-    "two inputs": (
-        replace(STEP, inputs=(x, replace(x, name="z"))),
-        "a step has one input, not 2",
+    "no input": (
+        Graph("idle", (), STEP.states, (), (), (), (), STEP.states, (Output("y", STEP.states[0]),)),
+        "a step has an input",
     ),
     "no state": (
         replace(STEP, states=(), next_states=(), equations=STEP.equations[:2], outputs=()),

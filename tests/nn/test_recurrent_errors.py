@@ -9,13 +9,8 @@ from torch import Tensor, tanh
 
 import unrolled.nn as un
 from layer_samples import B, D, H, T
-from unrolled import CellError, cell, param, state
-from unrolled.cells import elman_output, lstm
-
-
-@cell
-def accumulates(x, h=state("D")):
-    return h + x
+from unrolled import CellError, cell, param
+from unrolled.cells import elman_output, gru, lstm
 
 
 def z(*shape: int, **options: Any) -> Tensor:
@@ -117,11 +112,28 @@ BUILDS: dict[str, tuple[dict[str, Any], type[Exception], str]] = {
         CellError,
         "cell elman_output: the size O of W_hy is not declared",
     ),
-    "a state whose size differs between layers": (
-        {"cell": accumulates, "num_layers": 2, "bidirectional": True},
+    "a size that no layer's cell has": (
+        {"cell": (lstm, gru), "sizes": {"P": 3}},
         CellError,
-        "cell accumulates: state h has the size D, which is 3, 6 in layers 0 to 1",
+        "sizes={'P': 3}: cell lstm, gru has no size P to be given",
     ),
+    "fewer cells than layers": (
+        {"cell": [lstm, lstm], "num_layers": 3},
+        ValueError,
+        "give one for each layer, or one for all: num_layers for 3 and cell for 2 layers",
+    ),
+    "more widths than cells": (
+        {"cell": [lstm, lstm], "hidden_size": [5, 6, 7]},
+        ValueError,
+        "give one for each layer, or one for all: cell for 2 and hidden_size for 3 layers",
+    ),
+    "no cells": ({"cell": []}, ValueError, "cell is empty, expected one for each layer"),
+    "a width that is none": (
+        {"hidden_size": (5, 0)},
+        ValueError,
+        "hidden_size must be greater than zero, got 0",
+    ),
+    "a cell that is none": ({"cell": [lstm, tanh]}, TypeError, "expected a cell, got"),
 }
 
 

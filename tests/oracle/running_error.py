@@ -80,10 +80,11 @@ def analyse(
     """Bounds for a run of ``graph`` over ``x`` [T, B, D] and back, computed in ``dtype``.
 
     ``d_y`` [T, losses, B, size] and ``d_states`` [losses, B, size] are the cotangents of several
-    losses at once.  All tensors are float64, whatever ``dtype`` is; T and B are at least 1.
+    losses at once; ``parameters`` has noise too, [T, B, size].  All tensors are float64, whatever
+    ``dtype`` is; T and B are at least 1.
     """
     graph = graph.prune(["y"])
-    back = adjoint(graph, [v.name for v in (*graph.inputs, *graph.parameters)])
+    back = adjoint(graph, [v.name for v in (graph.inputs[0], *graph.parameters)])
     steps, losses, batch = d_y.shape[:3]
     lengths = [int(v.shape[0]) for v in graph.states]
     u = UNIT_ROUNDOFF[dtype]

@@ -28,7 +28,7 @@ class Checkpointed:
 
     def __init__(self, kernel: Kernel, plan: Plan, every: int) -> None:
         self._kernel = kernel
-        self._input = plan.forward.graph.inputs[0].name
+        self._input, *self._noise = (v.name for v in plan.forward.graph.inputs)
         self._every = every
 
     def source(self, dtype: torch.dtype, backwards: bool) -> str | None:
@@ -58,10 +58,8 @@ class Checkpointed:
         current = tuple(states)
         for k, segment in enumerate(self._segments(steps, x)):
             residuals.update((f"{_STATE}{k}:{n}", s) for n, s in enumerate(current))
-            part = segment.of(x)
-            runs.append(
-                self._kernel.forward(part, current, parameters, False, segment.steps, fresh)
-            )
+            part, given = segment.of(x), self._within(segment, parameters)
+            runs.append(self._kernel.forward(part, current, given, False, segment.steps, fresh))
             current = runs[-1].states
         in_time = runs[::-1] if steps.opposite else runs
         dim = 0 if steps.batch_sizes is None else 1
@@ -86,30 +84,33 @@ class Checkpointed:
         fresh = [value for name, value in residuals.items() if name.startswith(_FRESH)]
         x = residuals[self._input]
         segments = self._segments(steps, x)
-        over_time: list[Tensor] = []
+        over_time: dict[str, list[Tensor]] = {}
         totals: Values = {}
         taken_out: tuple[Tensor, ...] = ()
         current = tuple(d_states)
         for k in reversed(range(len(segments))):
             segment = segments[k]
             states = [residuals[f"{_STATE}{k}:{n}"] for n in range(len(current))]
-            run = self._kernel.forward(
-                segment.of(x), states, parameters, True, segment.steps, fresh
-            )
+            given = self._within(segment, parameters)
+            run = self._kernel.forward(segment.of(x), states, given, True, segment.steps, fresh)
             d_segment = {name: segment.of(d) for name, d in d_outputs.items()}
             found = self._kernel.backward(run.residuals, d_segment, current, segment.steps)
             current = found.states
             before = taken_out or tuple(map(torch.zeros_like, found.fresh))
             taken_out = tuple(a + b for a, b in zip(before, found.fresh, strict=True))
             for name, value in found.outputs.items():
-                if name == self._input:
-                    over_time.append(value)
+                if name == self._input or name in self._noise:
+                    over_time.setdefault(name, []).append(value)
                 else:
                     totals[name] = totals[name] + value if name in totals else value
-        if over_time:
-            in_time = over_time if steps.opposite else over_time[::-1]
-            totals[self._input] = torch.cat(in_time, 0 if steps.batch_sizes is None else 1)
+        for name, values in over_time.items():
+            in_time = values if steps.opposite else values[::-1]
+            totals[name] = torch.cat(in_time, 0 if steps.batch_sizes is None else 1)
         return Gradients(totals, current, taken_out)
+
+    def _within(self, segment: _Segment, parameters: Mapping[str, Tensor]) -> Values:
+        """The parameters, and the segment's part of the noise among them."""
+        return {n: segment.of(p) if n in self._noise else p for n, p in parameters.items()}
 
     def _segments(self, steps: Steps, x: Tensor) -> list[_Segment]:
         """Segments of so many steps, in the order in which they are walked."""

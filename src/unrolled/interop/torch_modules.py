@@ -137,6 +137,10 @@ def _of_recurrent(module: Recurrent) -> _Stack:
             "of unrolled.cells' rnn and elman (with tanh or relu), gru, lstm, lstm_one_bias and "
             "lstm_projected"
         )
+    if not isinstance(module.hidden_size, int):
+        raise ValueError("to_torch: torch.nn's modules have one hidden size for all layers")
+    if module.learn_initial:
+        raise ValueError("to_torch: learn_initial=True, and torch.nn's modules begin with zeros")
     kind, names = FORMS[cell.function]
     absent = {} if "b_hh" in names else {"bias_hh": 0.0}
     absent |= {names[n]: float(spec.init) for n, spec in cell.held.items()}  # pyright: ignore[reportArgumentType]

@@ -25,7 +25,7 @@ from unrolled.errors import ModelError, UnrolledError
 from unrolled.models import storage
 from unrolled.models.config import LanguageModelConfig
 from unrolled.models.generation import generate
-from unrolled.models.layers import DROP_INS, build, find_cell, output_size, state_sizes
+from unrolled.models.layers import DROP_INS, build, find_cell, output_size, state_shapes
 from unrolled.models.sampling import Sampling
 from unrolled.models.scoring import log_probabilities
 
@@ -147,11 +147,8 @@ class LanguageModel(nn.Module):
 
     def initial_state(self, batch_size: int) -> State:
         """The state before the first token: zeros."""
-        layers = self.config.num_layers
-        return tuple(
-            self.output_bias.new_zeros(layers, batch_size, size)
-            for size in state_sizes(self.recurrent)
-        )
+        shapes = state_shapes(self.recurrent, batch_size)
+        return tuple(self.output_bias.new_zeros(shape) for shape in shapes)
 
     @staticmethod
     def detach(state: State) -> State:

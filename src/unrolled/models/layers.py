@@ -96,12 +96,13 @@ def build(
 def output_size(layers: Layers) -> int:
     """The length of the last layer's output."""
     if isinstance(layers, Recurrent):
-        return layers.cell.output_size(layers.layer_sizes[-1])
+        return layers.output_size
     return layers.hidden_size
 
 
-def state_sizes(layers: Layers) -> tuple[int, ...]:
-    """The length of each state."""
+def state_shapes(layers: Layers, batch_size: int) -> tuple[tuple[int, int, int], ...]:
+    """The shape of each state."""
     if isinstance(layers, Recurrent):
-        return layers.cell.state_sizes(layers.layer_sizes[0])
-    return layers.cell.state_sizes({"D": layers.input_size, "H": layers.hidden_size})
+        return layers.state_shapes(batch_size)
+    sizes = layers.cell.state_sizes({"D": layers.input_size, "H": layers.hidden_size})
+    return tuple((layers.num_layers, batch_size, int(n)) for n in sizes)

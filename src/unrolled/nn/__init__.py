@@ -4,5 +4,6 @@ from unrolled.nn.dropins import GRU, LSTM, RNN
 from unrolled.nn.recurrent import Recurrent
 from unrolled.nn.state import State
 from unrolled.nn.stream import Stream
+from unrolled.nn.weight_drop import weight_drop
 
-__all__ = ["GRU", "LSTM", "RNN", "Recurrent", "State", "Stream"]
+__all__ = ["GRU", "LSTM", "RNN", "Recurrent", "State", "Stream", "weight_drop"]

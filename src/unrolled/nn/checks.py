@@ -18,22 +18,41 @@ from unrolled.nn.sequences import batch_size
 
 
 @dataclass(frozen=True)
-class Interface:
-    """The sizes that a layer's ``forward`` expects, and the words for them.
+class StateGroup:
+    """States whose tensors have as many rows: those of all layers, or of one.
 
-    ``rows`` is layers * directions; ``states`` are each state's name in messages and its size.
+    ``counted`` says in words what ``rows`` counts; ``states`` are each state's name in messages and
+    its size.
     """
+
+    rows: int
+    counted: str
+    states: tuple[tuple[str, int], ...]
+
+
+@dataclass(frozen=True)
+class Interface:
+    """The sizes that a layer's ``forward`` expects, and the words for them."""
 
     module: str
     input_size: int
     batch_first: bool
-    rows: int
-    states: tuple[tuple[str, int], ...]
+    groups: tuple[StateGroup, ...]
 
     def form(self, n_dims: int) -> str:
         """The expected shape of an input of so many dimensions."""
         names = ["T"] if n_dims == 2 else ["B", "T"] if self.batch_first else ["T", "B"]
         return f"[{', '.join([*names, str(self.input_size)])}]"
+
+
+def zero_states(
+    groups: Sequence[StateGroup], n_sequences: int | None, like: Tensor
+) -> tuple[Tensor, ...]:
+    """Zeros in the form of the groups' states, for a batch or (``None``) a single sequence."""
+    batch = () if n_sequences is None else (n_sequences,)
+    return tuple(
+        like.new_zeros(group.rows, *batch, size) for group in groups for _, size in group.states
+    )
 
 
 def check_positive(name: str, value: object) -> int:
@@ -140,18 +159,19 @@ def check_states(
     data = x.data if isinstance(x, PackedSequence) else x
     batched = isinstance(x, PackedSequence) or x.dim() == 3
     batch = (batch_size(x, batch_first=interface.batch_first),) if batched else ()
-    for state, (label, size) in zip(states, interface.states, strict=True):
-        expected = (interface.rows, *batch, size)
+    forms = [(group, *state) for group in interface.groups for state in group.states]
+    for state, (group, label, size) in zip(states, forms, strict=True):
+        expected = (group.rows, *batch, size)
+        form = f"[{', '.join([group.counted, *['B'] * batched, str(size)])}]"
         if state.dim() != len(expected):
-            form = "batched 3-D" if batched else "unbatched 2-D"
+            given = "batched 3-D" if batched else "unbatched 2-D"
             raise RuntimeError(
-                f"For {form} input, {label} should also be {len(expected)}-D "
-                f"but got {state.dim()}-D tensor; give {_rows(batched, size)}"
+                f"For {given} input, {label} should also be {len(expected)}-D "
+                f"but got {state.dim()}-D tensor; give {form}"
             )
         if state.shape != expected:
             raise RuntimeError(
-                f"Expected {label} size {expected}, got {list(state.shape)}; "
-                f"it is {_rows(batched, size)}"
+                f"Expected {label} size {expected}, got {list(state.shape)}; it is {form}"
             )
         if state.device != data.device:
             raise RuntimeError(
@@ -168,10 +188,6 @@ def check_states(
 
 def _steps(x: Tensor, batch_first: bool) -> int:
     return x.shape[1 if batch_first and x.dim() == 3 else 0]
-
-
-def _rows(batched: bool, size: int) -> str:
-    return f"[layers * directions, B, {size}]" if batched else f"[layers * directions, {size}]"
 
 
 def describe(value: object) -> str:

@@ -13,6 +13,7 @@ from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils import parametrize
 
 from unrolled.cell import Cell
 from unrolled.cells import gru, lstm, lstm_projected, rnn
@@ -20,12 +21,14 @@ from unrolled.ir import Graph
 from unrolled.nn import choice, stack, stock
 from unrolled.nn.checks import (
     Interface,
+    StateGroup,
     check_backend,
     check_forms,
     check_input,
     check_positive,
     check_states,
     describe,
+    zero_states,
 )
 from unrolled.nn.explain import explain, graphs
 from unrolled.nn.parameters import layer_sizes
@@ -93,7 +96,11 @@ class _DropIn(nn.RNNBase):
         if self._runs_ours(input):
             return self._compiled(input, hx)
         try:
-            return super().forward(input, hx)
+            if "parametrizations" not in self._modules:
+                return super().forward(input, hx)
+            with parametrize.cached():  # torch reads each several times, and may draw it anew
+                self._flat_weights = [getattr(self, name) for name in self._flat_weights_names]
+                return super().forward(input, hx)
         except Exception:
             # Torch's kernels refuse all that they can't run, so a check before each call, a tenth
             # of the time of one step, would only change the words.
@@ -125,11 +132,10 @@ class _DropIn(nn.RNNBase):
         check_forms(interface, input, lengths)
         batch = gather(input, batch_first=self.batch_first, lengths=lengths, resets=resets)
         single = isinstance(input, Tensor) and input.dim() == 2
-        shape = (interface.rows,) if single else (interface.rows, batch.size)
-        zeros = tuple(batch.data.new_zeros(*shape, size) for _, size in interface.states)
+        zeros = zero_states(interface.groups, None if single else batch.size, batch.data)
         dropout = self.dropout if self.training else 0.0
         y, states, _ = stack.call(
-            self.cell,
+            interface.groups,
             self._layers(),
             batch,
             zeros if given is None else given,
@@ -154,22 +160,17 @@ class _DropIn(nn.RNNBase):
         back.  ``ValueError`` for a bidirectional layer.
         """
         check_positive("batch_size", batch_size)
-        rows = self._interface().rows
+        groups = self._interface().groups
         initial = (
-            tuple(
-                self._weight().new_zeros(rows, batch_size, n) for _, n in self._interface().states
-            )
-            if state is None
-            else self._given(state)
+            zero_states(groups, batch_size, self._weight()) if state is None else self._given(state)
         )
         backend = "auto" if self.backend == stock.NAME else self.backend
-        return stream(
-            type(self).__name__, self.cell, self._layers(), self._layer_sizes(), initial, backend
-        )
+        sizes = [its_sizes for _, its_sizes in self._sized_layers()]
+        return stream(type(self).__name__, groups, self._layers(), sizes, initial, backend)
 
     def graphs(self) -> list[Graph]:
         """The equations of one step, one Graph for each distinct size of layer."""
-        return graphs(self.cell, self._layer_sizes(), self._weight().dtype)
+        return graphs(self._sized_layers(), self._weight().dtype)
 
     def explain(self, code: bool = False) -> str:
         """Which kernel or backend runs each layer and why; for a backend, its plan too.
@@ -184,9 +185,8 @@ class _DropIn(nn.RNNBase):
         if self.backend == stock.NAME or (self.backend == "auto" and not choice.can_run(weight)):
             return theirs
         ours = explain(
-            self.cell, self._layer_sizes(), weight.dtype, self.backend, weight.device.type,
-            code=code,
-        )  # fmt: skip
+            self._sized_layers(), weight.dtype, self.backend, weight.device.type, code=code
+        )
         return ours if self.backend != "auto" else f"{choice.RULE}\n{theirs}\n\n{ours}"
 
     def extra_repr(self) -> str:
@@ -195,38 +195,49 @@ class _DropIn(nn.RNNBase):
         return super().extra_repr() + chosen
 
     def _weight(self) -> Tensor:
+        """One that has the dtype and device of all; never one that is computed when it is read."""
+        if "parametrizations" in self._modules:
+            return next(self.parameters())
         return cast(Tensor, self.weight_hh_l0)
 
-    def _layer_sizes(self) -> tuple[dict[str, int], ...]:
+    def _sized_layers(self) -> list[tuple[Cell, dict[str, int]]]:
         others = {"P": self.proj_size} if self.proj_size else {}
-        n = len(self._directions())
-        return layer_sizes(self.cell, self.num_layers, n, self.input_size, self.hidden_size, others)
+        cells, widths = [self.cell] * self.num_layers, [self.hidden_size] * self.num_layers
+        sizes = layer_sizes(cells, len(self._directions()), self.input_size, widths, others)
+        return list(zip(cells, sizes, strict=True))
 
     def _directions(self) -> tuple[str, ...]:
         return ("", "_reverse") if self.bidirectional else ("",)
 
-    def _layers(self) -> stack.Layers:
+    def _layers(self) -> list[stack.Layer]:
+        cell = self.cell
         return [
-            [
-                {
-                    name: getattr(self, f"{TORCH_NAMES[name]}_l{k}{d}")
-                    for name in self.cell.parameters
-                }
-                for d in self._directions()
-            ]
+            stack.Layer(
+                cell,
+                tuple(
+                    {
+                        name: getattr(self, f"{TORCH_NAMES[name]}_l{k}{d}")
+                        for name in cell.parameters
+                    }
+                    for d in self._directions()
+                ),
+            )
             for k in range(self.num_layers)
         ]
 
     def _interface(self) -> Interface:
         output = self.proj_size or self.hidden_size
+        states = (
+            (("hidden[0]", output), ("hidden[1]", self.hidden_size))
+            if self.mode == "LSTM"
+            else (("hidden", output),)
+        )
+        rows = self.num_layers * len(self._directions())
         return Interface(
             module=type(self).__name__,
             input_size=self.input_size,
             batch_first=self.batch_first,
-            rows=self.num_layers * len(self._directions()),
-            states=(("hidden[0]", output), ("hidden[1]", self.hidden_size))
-            if self.mode == "LSTM"
-            else (("hidden", output),),
+            groups=(StateGroup(rows, "layers * directions", states),),
         )
 
     def _given(self, hx: object) -> tuple[Tensor, ...]:

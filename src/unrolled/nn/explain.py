@@ -13,17 +13,17 @@ from unrolled.compiled import DTYPES, Compiled
 from unrolled.ir import Graph
 from unrolled.recurrence import compile_step, traced
 
-Sizes = Mapping[str, int]
+Layer = tuple[Cell, Mapping[str, int]]
+"""A layer's cell, and its named sizes."""
 
 
-def graphs(cell: Cell, layers: Sequence[Sizes], dtype: torch.dtype) -> list[Graph]:
+def graphs(layers: Sequence[Layer], dtype: torch.dtype) -> list[Graph]:
     """The traced step of each distinct layer, from the lowest up."""
-    return [traced(cell, sizes, dtype) for sizes in _distinct(layers)]
+    return [traced(cell, sizes, dtype) for cell, sizes in _distinct(layers)]
 
 
 def explain(
-    cell: Cell,
-    layers: Sequence[Sizes],
+    layers: Sequence[Layer],
     dtype: torch.dtype,
     backend: str,
     device: str,
@@ -39,9 +39,9 @@ def explain(
         raise TypeError(
             f"the parameters are {dtype}, and code is generated for torch.float32 and torch.float64"
         )
-    wrt = (cell.input, *cell.parameters)
     sections: dict[str, _Section] = {}
-    for sizes, numbers in _distinct(layers).items():
+    for (cell, sizes), numbers in _distinct(layers).items():
+        wrt = (cell.input, *cell.parameters)
         compiled = compile_step(cell, sizes, dtype, ("y",), wrt, backend, device)
         given = ", ".join(f"{name}={int(value)}" for name, value in sizes)
         run = BACKENDS[compiled.backend].explain(compiled.plan)
@@ -89,9 +89,9 @@ def _reason(compiled: Compiled, asked: str, device: str) -> str:
     return "; ".join(["the first of those that can run this plan", *reasons])
 
 
-def _distinct(layers: Sequence[Sizes]) -> dict[tuple[tuple[str, int], ...], list[int]]:
-    """The numbers of the layers that share their sizes."""
-    found: dict[tuple[tuple[str, int], ...], list[int]] = {}
-    for number, sizes in enumerate(layers):
-        found.setdefault(tuple(sizes.items()), []).append(number)
+def _distinct(layers: Sequence[Layer]) -> dict[tuple[Cell, tuple[tuple[str, int], ...]], list[int]]:
+    """The numbers of the layers that share their cell and its sizes."""
+    found: dict[tuple[Cell, tuple[tuple[str, int], ...]], list[int]] = {}
+    for number, (cell, sizes) in enumerate(layers):
+        found.setdefault((cell, tuple(sizes.items())), []).append(number)
     return found

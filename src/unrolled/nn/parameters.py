@@ -1,9 +1,9 @@
-"""The sizes of each layer of a stack, and the values that its parameters start from."""
+"""The sizes and states of each layer of a stack, and the values that its parameters start from."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor
@@ -11,47 +11,56 @@ from torch.nn import init
 
 from unrolled.cell import UNIFORM, Cell, Init
 from unrolled.errors import CellError
-from unrolled.sizes import symbols
+from unrolled.nn.checks import StateGroup
 
 
 def layer_sizes(
-    cell: Cell,
-    num_layers: int,
+    cells: Sequence[Cell],
     num_directions: int,
     input_size: int,
-    hidden_size: int,
+    hidden_sizes: Sequence[int],
     others: Mapping[str, int],
 ) -> tuple[dict[str, int], ...]:
-    """The cell's named sizes in each layer; ``D`` is what the layer below puts out.
+    """The named sizes of each layer's cell; ``D`` is what the layer below puts out.
 
-    :class:`CellError` where a size is missing, or none of the cell's, or where a state's length
-    differs between layers, since the states of all layers are one tensor.
+    :class:`CellError` where a size is missing, or no cell's.
     """
-    shapes = [s.size for s in cell.states]
-    shapes += [e for p in (*cell.parameters.values(), *cell.held.values()) for e in p.shape]
-    known = {"D", "H"}.union(*map(symbols, shapes))
+    known = [{"D", "H", *cell.size_names()} for cell in cells]
     for name in others:
-        if name not in known - {"D", "H"}:
+        if name in ("D", "H") or not any(name in names for names in known):
+            who = ", ".join(dict.fromkeys(cell.name for cell in cells))
+            sizes = ", ".join(sorted(set[str]().union(*known)))
             raise CellError(
-                f"sizes={dict(others)!r}: cell {cell.name} has no size {name} to be given",
-                f"its sizes are {', '.join(sorted(known))}; D is input_size and H hidden_size",
-                cell.location,
+                f"sizes={dict(others)!r}: cell {who} has no size {name} to be given",
+                f"its sizes are {sizes}; D is input_size and H hidden_size",
+                cells[0].location,
             )
     layers: list[dict[str, int]] = []
-    for _ in range(num_layers):
-        layers.append(cell.resolve_sizes(input_size, hidden_size, **others))
+    for cell, hidden_size, names in zip(cells, hidden_sizes, known, strict=True):
+        given = {name: n for name, n in others.items() if name in names}
+        layers.append(cell.resolve_sizes(input_size, hidden_size, **given))
         input_size = num_directions * cell.output_size(layers[-1])
-    for spec, *lengths in zip(cell.states, *map(cell.state_sizes, layers), strict=True):
-        if len(set(map(int, lengths))) > 1:
-            raise CellError(
-                f"cell {cell.name}: state {spec.name} has the size {spec.size}, "
-                f"which is {', '.join(str(int(n)) for n in lengths)} in layers "
-                f"0 to {num_layers - 1}",
-                "the states of all layers are one tensor: choose input_size equal to "
-                "directions * output size, or use one Recurrent for each layer",
-                cell.location,
-            )
     return tuple(layers)
+
+
+def state_groups(
+    cells: Sequence[Cell], layers: Sequence[Mapping[str, int]], num_directions: int
+) -> tuple[StateGroup, ...]:
+    """How the states of all layers are laid out in tensors.
+
+    Where the states of all layers have the same names and lengths, each is one tensor for all
+    layers; else each layer's states are tensors of their own, called ``h_l0``, ``h_l1`` and so on.
+    """
+    of_layers = [
+        tuple((f"state {spec.name}", int(n)) for spec, n in zip(cell.states, lengths, strict=True))
+        for cell, lengths in zip(cells, map(Cell.state_sizes, cells, layers), strict=True)
+    ]
+    if len(set(of_layers)) == 1:
+        return (StateGroup(len(cells) * num_directions, "layers * directions", of_layers[0]),)
+    return tuple(
+        StateGroup(num_directions, "directions", tuple((f"{name}_l{k}", n) for name, n in states))
+        for k, states in enumerate(of_layers)
+    )
 
 
 def fill(parameter: Tensor, how: Init, hidden_size: int) -> None:

@@ -1,4 +1,4 @@
-"""``Recurrent``: any cell as a module, with layers, directions, dropout and initial states."""
+"""``Recurrent``: any cells as a module, with layers, directions, dropout and initial states."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
-from torch.nn.utils.rnn import PackedSequence
 
 from unrolled.cell import Cell, as_cell
 from unrolled.ir import Graph
@@ -22,10 +21,12 @@ from unrolled.nn.checks import (
     check_probability,
     check_states,
     describe,
+    zero_states,
 )
 from unrolled.nn.explain import explain, graphs
-from unrolled.nn.parameters import fill, layer_sizes
-from unrolled.nn.sequences import Input, batch_size, gather
+from unrolled.nn.layers import layer_count, one_a_layer
+from unrolled.nn.parameters import fill, layer_sizes, state_groups
+from unrolled.nn.sequences import Input, gather
 from unrolled.nn.state import as_state
 from unrolled.nn.stream import Stream, stream
 from unrolled.packing import Lengths
@@ -36,17 +37,19 @@ class Recurrent(nn.Module):
     """A recurrent network of any cell, ``torch.nn.LSTM``'s way.
 
     Args:
-        cell: what ``@unrolled.cell`` made, or a textbook cell of ``unrolled.cells``.
+        cell: what ``@unrolled.cell`` made, or a textbook cell of ``unrolled.cells``; or a sequence
+            of cells, one a layer.
         input_size: the length of the first layer's input, ``D`` in the cell's shapes.
-        hidden_size: ``H`` in the cell's shapes.
-        num_layers: how many; each layer above the first reads the outputs of the one below.
+        hidden_size: ``H`` in the cell's shapes; or a sequence of them, one a layer.
+        num_layers: how many; each layer above the first reads the outputs of the one below. By
+            default as many as there are cells or hidden sizes, else one.
         batch_first: whether input and output are [B, T, …] instead of [T, B, …]. States are not
             affected.
         dropout: in training, the probability that an output of any layer but the last is zeroed.
         bidirectional: run each layer in both directions and put both outputs side by side.
         sizes: the cell's other named sizes, such as ``{"P": 32}``.
         learn_initial: whether the states that a sequence begins with are parameters,
-            ``initial_{state}`` [layers * directions, size], which start at zero.
+            ``initial_{state}`` by the names of ``state_names``, which start at zero.
         checkpoint: keep only the states before every so many steps for the backward pass, or
             before every √T-th (``"sqrt"``), and compute the rest again: less memory, more time.
         backend: ``"auto"``, or the name of a backend, which raises where it can't serve.
@@ -57,6 +60,14 @@ class Recurrent(nn.Module):
     cell says, layer by layer, direction by direction, in the order in which the cell has them.
     ``output_size`` is the length of an output vector, of both directions together.
 
+    Where the states of all layers have the same names and lengths, a state of all layers is one
+    tensor [layers * directions, B, size]; else each layer has its own, [directions, B, size], one
+    layer's after the other's. ``state_names`` says which: ``("h", "c")``, or ``("h_l0", "c_l0",
+    "h_l1", …)``.
+
+    In training a cell's noise is drawn anew at each call, for each layer and direction, by torch's
+    generator; in evaluation it is its mean, and ``graphs`` are those of evaluation.
+
     Under ``torch.autocast`` the layers compute in their parameters' dtype.
 
     Raises :class:`CellError` where the cell and the sizes do not fit together.
@@ -64,10 +75,10 @@ class Recurrent(nn.Module):
 
     def __init__(
         self,
-        cell: Cell,
+        cell: Cell | Sequence[Cell],
         input_size: int,
-        hidden_size: int,
-        num_layers: int = 1,
+        hidden_size: int | Sequence[int],
+        num_layers: int | None = None,
         *,
         batch_first: bool = False,
         dropout: float = 0.0,
@@ -80,48 +91,80 @@ class Recurrent(nn.Module):
         dtype: torch.dtype | None = None,
     ) -> None:
         super().__init__()
-        self.cell = as_cell(cell)
         self.input_size = check_positive("input_size", input_size)
-        self.hidden_size = check_positive("hidden_size", hidden_size)
-        self.num_layers = check_positive("num_layers", num_layers)
+        self.num_layers = n = layer_count(num_layers, cell=cell, hidden_size=hidden_size)
+        self.cells = tuple(as_cell(c) for c in one_a_layer(cell, n))
+        widths = [check_positive("hidden_size", h) for h in one_a_layer(hidden_size, n)]
+        self.hidden_size = widths[0] if len(set(widths)) == 1 else tuple(widths)
         self.batch_first = batch_first
         self.dropout = check_probability("dropout", dropout)
         self.bidirectional = bidirectional
         self.backend = check_backend(backend)
         self.checkpoint: Checkpoint = check_checkpoint(checkpoint)
         self.learn_initial = learn_initial
-        if self.dropout and num_layers == 1:
+        if self.dropout and n == 1:
             warnings.warn(
                 f"dropout={dropout} does nothing: it stands between layers, and there is only one",
                 stacklevel=2,
             )
         directions = 2 if bidirectional else 1
-        self.layer_sizes = layer_sizes(
-            cell, num_layers, directions, input_size, hidden_size, sizes or {}
+        self.layer_sizes = layer_sizes(self.cells, directions, input_size, widths, sizes or {})
+        self.output_size = directions * self.cells[-1].output_size(self.layer_sizes[-1])
+        self.state_groups = state_groups(self.cells, self.layer_sizes, directions)
+        self._noise = tuple(
+            tuple(zip(c.noise.values(), map(int, c.noise_sizes(s).values()), strict=True))
+            for c, s in zip(self.cells, self.layer_sizes, strict=True)
         )
-        self.output_size = directions * cell.output_size(self.layer_sizes[-1])
-        lengths = cell.state_sizes(self.layer_sizes[0])
-        self._states = tuple(
-            (f"state {spec.name}", int(n)) for spec, n in zip(cell.states, lengths, strict=True)
-        )
-        for layer, given in enumerate(self.layer_sizes):
-            shapes = cell.parameter_shapes(given)
+        for layer, (of_layer, given) in enumerate(zip(self.cells, self.layer_sizes, strict=True)):
+            shapes = of_layer.parameter_shapes(given)
             for suffix in self._suffixes(layer):
                 for name, shape in shapes.items():
                     values = torch.empty(tuple(map(int, shape)), device=device, dtype=dtype)
                     self.register_parameter(name + suffix, nn.Parameter(values))
-        rows = num_layers * directions
-        for name, n in zip(self._initial_names(), lengths, strict=False):
-            values = torch.empty(rows, int(n), device=device, dtype=dtype)
-            self.register_parameter(name, nn.Parameter(values))
+        if learn_initial:
+            like = torch.empty(0, device=device, dtype=dtype)
+            for name, zeros in zip(
+                self._initial_names(), zero_states(self.state_groups, None, like), strict=True
+            ):
+                self.register_parameter(name, nn.Parameter(zeros))
         self.reset_parameters()
 
+    @property
+    def cell(self) -> Cell:
+        """The cell of all layers; ``ValueError`` where they have different ones."""
+        first = self.cells[0]
+        if any(cell is not first for cell in self.cells):
+            names = ", ".join(cell.name for cell in self.cells)
+            raise ValueError(f"the layers have different cells ({names}): .cells has each")
+        return first
+
+    @property
+    def state_names(self) -> tuple[str, ...]:
+        """What the states are called, in the order in which they are given and returned."""
+        labels = [label for group in self.state_groups for label, _ in group.states]
+        return tuple(label.removeprefix("state ") for label in labels)
+
+    def state_shapes(self, batch_size: int) -> tuple[tuple[int, int, int], ...]:
+        """The shape of each state for so many sequences."""
+        return tuple(
+            (group.rows, batch_size, n) for group in self.state_groups for _, n in group.states
+        )
+
     def reset_parameters(self) -> None:
-        """Draw all parameters anew, as the cell says that they start."""
-        for layer in range(self.num_layers):
+        """Draw all parameters anew, as the cells say that they start.
+
+        ``RuntimeError`` where one is parametrized or pruned, so that others stand for it.
+        """
+        for layer, (cell, sizes) in enumerate(zip(self.cells, self.layer_sizes, strict=True)):
             for suffix in self._suffixes(layer):
-                for name, spec in self.cell.parameters.items():
-                    fill(self.get_parameter(name + suffix), spec.init, self.hidden_size)
+                for name, spec in cell.parameters.items():
+                    parameter = getattr(self, name + suffix)
+                    if not isinstance(parameter, nn.Parameter):
+                        raise RuntimeError(
+                            f"{name}{suffix} is computed from other parameters: take its "
+                            "parametrization or pruning off before reset_parameters()"
+                        )
+                    fill(parameter, spec.init, sizes["H"])
         for name in self._initial_names():
             nn.init.zeros_(self.get_parameter(name))
 
@@ -141,8 +184,9 @@ class Recurrent(nn.Module):
                 ``PackedSequence`` or a nested tensor of the jagged layout, whose sequences each
                 have their own length.
             state: the initial states, one tensor [layers * directions, B, size] for each state of
-                the cell (without B for one sequence); the layer's own by default, which are zeros
-                or learned. A cell of one state takes the bare tensor too.
+                the cell, or [directions, B, size] for each state of each layer (see above; without
+                B for one sequence); the layer's own by default, which are zeros or learned. Where
+                there is one, the bare tensor will do.
             lengths: [B] whole numbers from 0 to T, in any order, of a padded ``x``: outputs are
                 zero past them, final states those after each sequence's last step, and the backward
                 direction starts there. The work goes with their sum.
@@ -170,36 +214,24 @@ class Recurrent(nn.Module):
         if "y" in options.outputs:
             raise ValueError("outputs: y is the first result of every call; name others")
         batch = gather(x, batch_first=self.batch_first, lengths=lengths, resets=resets)
-        if state is None:
-            states = self._initial(x, batch.data)
-        else:
+        initial = self._initial(None if batch.single else batch.size, batch.data)
+        states = initial
+        if state is not None:
             states = self._given(state)
             check_states(interface, x, states)
-        fresh = () if resets is None else self._initial(x, batch.data)
-        y, final, extras = stack.call(self.cell, self._layers(), batch, states, fresh, options)
+        y, final, extras = stack.call(
+            self.state_groups,
+            self._layers(),
+            batch,
+            states,
+            () if resets is None else initial,
+            options,
+        )
         return (y, as_state(final), extras) if outputs else (y, as_state(final))
 
     def initial_state(self, batch_size: int) -> tuple[Tensor, ...]:
-        """The states that a sequence begins with, [layers * directions, B, size] each."""
-        like = next(self.parameters(), torch.empty(0))
-        rows = self._interface().rows
-        if self.learn_initial:
-            learned = (getattr(self, name).unsqueeze(1) for name in self._initial_names())
-            return as_state(s.expand(-1, batch_size, -1) for s in learned)
-        return as_state(like.new_zeros(rows, batch_size, n) for _, n in self._states)
-
-    def _initial(self, x: Tensor | PackedSequence, data: Tensor) -> tuple[Tensor, ...]:
-        """The same in the form and on the device of ``x``, whose values inside are ``data``."""
-        single = isinstance(x, Tensor) and x.dim() == 2
-        n = batch_size(x, batch_first=self.batch_first)
-        if self.learn_initial:
-            learned = tuple(getattr(self, name) for name in self._initial_names())
-            return learned if single else tuple(s.unsqueeze(1).expand(-1, n, -1) for s in learned)
-        shape = (self._interface().rows,) if single else (self._interface().rows, n)
-        return tuple(data.new_zeros(*shape, size) for _, size in self._states)
-
-    def _initial_names(self) -> tuple[str, ...]:
-        return tuple(f"initial_{s.name}" for s in self.cell.states) if self.learn_initial else ()
+        """The states that so many sequences begin with: zeros, or learned."""
+        return as_state(self._initial(batch_size, next(self.parameters(), torch.empty(0))))
 
     def stream(self, batch_size: int = 1, state: Sequence[Tensor] | None = None) -> Stream:
         """A stepper that runs one time step of so many streams at a time, on memory of its own.
@@ -209,12 +241,26 @@ class Recurrent(nn.Module):
         """
         check_positive("batch_size", batch_size)
         initial = self.initial_state(batch_size) if state is None else self._given(state)
-        name = f"Recurrent({self.cell.name})"
-        return stream(name, self.cell, self._layers(), self.layer_sizes, initial, self.backend)
+        name = f"Recurrent({self._cell_names()})"
+        return stream(
+            name, self.state_groups, self._layers(), self.layer_sizes, initial, self.backend
+        )
+
+    def _initial(self, n_sequences: int | None, like: Tensor) -> tuple[Tensor, ...]:
+        if not self.learn_initial:
+            return zero_states(self.state_groups, n_sequences, like)
+        learned = tuple(getattr(self, name) for name in self._initial_names())
+        if n_sequences is None:
+            return learned
+        return tuple(s.unsqueeze(1).expand(-1, n_sequences, -1) for s in learned)
+
+    def _initial_names(self) -> tuple[str, ...]:
+        return tuple(f"initial_{n}" for n in self.state_names) if self.learn_initial else ()
 
     def graphs(self) -> list[Graph]:
-        """The equations of one step, one Graph for each distinct size of layer."""
-        return graphs(self.cell, self.layer_sizes, self._dtype())
+        """The equations of one step in evaluation, one Graph for each distinct size of layer."""
+        layers = [(cell.evaluated, sizes) for cell, sizes in self._sized_layers()]
+        return graphs(layers, self._dtype())
 
     def explain(self, code: bool = False) -> str:
         """For each layer: which backend runs it, why, the plan of training it, and how it is run.
@@ -222,12 +268,13 @@ class Recurrent(nn.Module):
         With ``code``, what the backend has generated for both loops too.
         """
         device = next((p.device.type for p in self.parameters()), "cpu")
-        return explain(self.cell, self.layer_sizes, self._dtype(), self.backend, device, code=code)
+        return explain(self._sized_layers(), self._dtype(), self.backend, device, code=code)
 
     def extra_repr(self) -> str:
         """The arguments that are not at their defaults."""
-        parts = [self.cell.name, str(self.input_size), str(self.hidden_size)]
-        others = {k: v for k, v in self.layer_sizes[0].items() if k not in ("D", "H")}
+        parts = [self._cell_names(), str(self.input_size), str(self.hidden_size)]
+        named = [item for given in self.layer_sizes for item in given.items()]
+        others = {k: v for k, v in named if k not in ("D", "H")}
         defaults: dict[str, tuple[Any, Any]] = {
             "num_layers": (self.num_layers, 1),
             "batch_first": (self.batch_first, False),
@@ -247,36 +294,46 @@ class Recurrent(nn.Module):
     def _suffixes(self, layer: int) -> tuple[str, ...]:
         return (f"_l{layer}", f"_l{layer}_reverse") if self.bidirectional else (f"_l{layer}",)
 
-    def _layers(self) -> stack.Layers:
+    def _cell_names(self) -> str:
+        names = [cell.name for cell in self.cells]
+        return names[0] if len(set(names)) == 1 else f"[{', '.join(names)}]"
+
+    def _sized_layers(self) -> list[tuple[Cell, dict[str, int]]]:
+        return list(zip(self.cells, self.layer_sizes, strict=True))
+
+    def _layers(self) -> list[stack.Layer]:
         return [
-            [
-                {name: getattr(self, name + suffix) for name in self.cell.parameters}
-                for suffix in self._suffixes(layer)
-            ]
-            for layer in range(self.num_layers)
+            stack.Layer(
+                cell,
+                tuple(
+                    {name: getattr(self, name + suffix) for name in cell.parameters}
+                    for suffix in self._suffixes(layer)
+                ),
+                self._noise[layer] if self.training else (),
+            )
+            for layer, cell in enumerate(self.cells)
         ]
 
     def _interface(self) -> Interface:
         return Interface(
-            module=f"Recurrent({self.cell.name})",
+            module=f"Recurrent({self._cell_names()})",
             input_size=self.input_size,
             batch_first=self.batch_first,
-            rows=self.num_layers * (2 if self.bidirectional else 1),
-            states=self._states,
+            groups=self.state_groups,
         )
 
     def _given(self, state: object) -> tuple[Tensor, ...]:
-        names = ", ".join(spec.name for spec in self.cell.states)
-        n_states = len(self.cell.states)
+        names = self.state_names
+        listed, n_states = ", ".join(names), len(names)
         given = (state,) if isinstance(state, Tensor) and n_states == 1 else state
         if not isinstance(given, (tuple, list)) or not all(isinstance(s, Tensor) for s in given):
             raise TypeError(
-                f"Recurrent({self.cell.name}): expected state to be a tuple of Tensors ({names}), "
-                f"got {describe(state)}"
+                f"Recurrent({self._cell_names()}): expected state to be a tuple of Tensors "
+                f"({listed}), got {describe(state)}"
             )
         if len(given) != n_states:
             raise ValueError(
-                f"Recurrent({self.cell.name}): expected {n_states} states ({names}), "
+                f"Recurrent({self._cell_names()}): expected {n_states} states ({listed}), "
                 f"got {len(given)}"
             )
         return tuple(cast("Sequence[Tensor]", given))

@@ -1,4 +1,4 @@
-"""Layers and directions: the recurrence of one cell, stacked.
+"""Layers and directions: the recurrences of cells, stacked.
 
 Layer k reads the outputs of layer k - 1, those of both directions side by side, with dropout
 between layers.  Sequences of several lengths stay packed from the first layer to the last.
@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 
 import torch
 from torch import Tensor
@@ -16,15 +17,24 @@ from torch.nn import functional as F
 from torch.nn.utils.rnn import PackedSequence
 
 from unrolled.cell import Cell
-from unrolled.nn.checks import autocasts
+from unrolled.nn.checks import StateGroup, autocasts
+from unrolled.nn.noise import draw
 from unrolled.nn.sequences import Batch, States
 from unrolled.recurrence import Checkpoint, run
+from unrolled.specs import NoiseSpec
 
 Params = Mapping[str, Tensor]
-Layers = Sequence[Sequence[Params]]
-"""The parameters of each direction of each layer."""
 Extras = dict[str, tuple[Tensor | PackedSequence, ...]]
 """Further outputs by name, one for each layer and direction."""
+
+
+@dataclass(frozen=True)
+class Layer:
+    """A cell, its parameters for each direction, and the noise to draw with its lengths."""
+
+    cell: Cell
+    directions: tuple[Params, ...]
+    noise: tuple[tuple[NoiseSpec, int], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -38,9 +48,14 @@ class Options:
 
 
 def call(
-    cell: Cell, layers: Layers, batch: Batch, states: States, fresh: States, options: Options
+    groups: Sequence[StateGroup],
+    layers: Sequence[Layer],
+    batch: Batch,
+    states: States,
+    fresh: States,
+    options: Options,
 ) -> tuple[Tensor | PackedSequence, States, Extras]:
-    """Run a stack on a batch from its initial states, [rows, B, size] in the batch's own order.
+    """Run a stack on a batch from its initial states, in the form of ``groups``.
 
     Under autocast all are cast to the parameters' dtype, and all is computed in it, since the
     derived backward pass is that of one dtype.  ``fresh``, of the form of ``states``, is what the
@@ -51,35 +66,55 @@ def call(
     states, fresh = batch.states_in(states), batch.states_in(fresh)
     with contextlib.ExitStack() as scope:
         if autocasts(data):
-            dtype = next(iter(layers[0][0].values()), data).dtype
+            dtype = next(iter(layers[0].directions[0].values()), data).dtype
             data, states = data.to(dtype), tuple(s.to(dtype) for s in states)
             fresh = tuple(s.to(dtype) for s in fresh)
             scope.enter_context(torch.autocast(data.device.type, enabled=False))
-        y, final, extras = _run(cell, layers, batch, data, states, fresh, options)
-    return batch.restore(y), batch.states_out(final), extras
+        initial = rows(groups, states)
+        put_in = rows(groups, fresh) if fresh else [()] * len(initial)
+        y, finals, extras = _run(layers, batch, data, initial, put_in, options)
+    return batch.restore(y), batch.states_out(tensors(groups, finals)), extras
+
+
+def rows(groups: Sequence[StateGroup], states: Sequence[Tensor]) -> list[States]:
+    """The states [B, size] of each direction of each layer."""
+    found: list[States] = []
+    given = iter(states)
+    for group in groups:
+        of_group = tuple(islice(given, len(group.states)))
+        found += [tuple(t[row] for t in of_group) for row in range(group.rows)]
+    return found
+
+
+def tensors(groups: Sequence[StateGroup], states: Sequence[States]) -> States:
+    """The mirror of :func:`rows`."""
+    given = iter(states)
+    return tuple(
+        torch.stack(of_rows)
+        for group in groups
+        for of_rows in zip(*islice(given, group.rows), strict=True)
+    )
 
 
 def _run(
-    cell: Cell,
-    layers: Layers,
+    layers: Sequence[Layer],
     batch: Batch,
     data: Tensor,
-    states: States,
-    fresh: States,
+    initial: Sequence[States],
+    fresh: Sequence[States],
     options: Options,
-) -> tuple[Tensor, States, Extras]:
+) -> tuple[Tensor, list[States], Extras]:
     finals: list[States] = []
     extras: dict[str, list[Tensor]] = {name: [] for name in options.outputs}
-    for directions in layers:
+    for layer in layers:
         if finals and options.dropout:
             data = F.dropout(data, options.dropout)
         outputs: list[Tensor] = []
-        for params, steps in zip(directions, batch.steps, strict=False):
+        for params, steps in zip(layer.directions, batch.steps, strict=False):
             row = len(finals)
             (y, *others), final = run(
-                cell, data, tuple(s[row] for s in states), params, options.backend,
-                options.checkpoint, steps, tuple(s[row] for s in fresh),
-                ("y", *options.outputs),
+                layer.cell, data, initial[row], params, draw(layer.noise, batch.size, data, steps),
+                options.backend, options.checkpoint, steps, fresh[row], ("y", *options.outputs),
             )  # fmt: skip
             outputs.append(y)
             finals.append(final)
@@ -87,4 +122,4 @@ def _run(
                 extras[name].append(value)
         data = outputs[0] if len(outputs) == 1 else torch.cat(outputs, -1)
     restored = {name: tuple(map(batch.restore, values)) for name, values in extras.items()}
-    return data, tuple(torch.stack(rows) for rows in zip(*finals, strict=True)), restored
+    return data, finals, restored

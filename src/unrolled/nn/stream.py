@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import torch
 from torch import Tensor
 
 from unrolled.backends.protocol import Stepper
-from unrolled.cell import Cell
-from unrolled.nn.stack import Layers
+from unrolled.nn.checks import StateGroup
+from unrolled.nn.stack import Layer, rows, tensors
 from unrolled.nn.state import State
 from unrolled.recurrence import compile_step
-from unrolled.sizes import Size
 
 
 class Stream:
@@ -27,32 +26,34 @@ class Stream:
 
     def __init__(
         self,
-        cell: Cell,
-        layers: Layers,
-        sizes: Sequence[Sequence[tuple[str, int]]],
+        groups: Sequence[StateGroup],
+        layers: Sequence[Layer],
+        sizes: Sequence[Mapping[str, int]],
         initial: Sequence[Tensor],
         backend: str,
     ) -> None:
+        self._groups = tuple(groups)
         self._initial = tuple(s.detach().clone() for s in initial)
-        self._parameters = [p for (params,) in layers for p in params.values()]
+        self._parameters = [p for layer in layers for p in layer.directions[0].values()]
         self._steppers: list[Stepper] = []
         with torch.no_grad():
-            for row, ((params,), its_sizes) in enumerate(zip(layers, sizes, strict=True)):
-                states = tuple(s[row] for s in self._initial)
+            of_layers = zip(layers, sizes, rows(groups, self._initial), strict=True)
+            for layer, its_sizes, states in of_layers:
                 dtype, device = states[0].dtype, states[0].device.type
-                compiled = compile_step(cell, tuple(its_sizes), dtype, ("y",), (), backend, device)
+                cell, (params,) = layer.cell.evaluated, layer.directions
+                compiled = compile_step(
+                    cell, tuple(its_sizes.items()), dtype, ("y",), (), backend, device
+                )
                 self._steppers.append(compiled.kernel.stepper(params, states))
         self._versions = self._version()
-        first, batch = dict(sizes[0]), self._initial[0].shape[1]
-        self._shape = torch.Size((batch, int(first["D"])))
+        self._shape = torch.Size((self._initial[0].shape[1], int(sizes[0]["D"])))
         self._dtype, self._device = self._initial[0].dtype, self._initial[0].device
         self._x = self._initial[0].new_zeros(self._shape)
 
     @property
     def state(self) -> State:
-        """The states after the last step, [layers, B, size] each, copied from the layers'."""
-        rows = zip(*(stepper.states for stepper in self._steppers), strict=True)
-        return State(torch.stack(states) for states in rows)
+        """The states after the last step, copied, in the form in which a layer takes them."""
+        return State(tensors(self._groups, [stepper.states for stepper in self._steppers]))
 
     def step(self, x: Tensor) -> Tensor:
         """One step on ``x`` [B, D]: the output [B, size], which the next step overwrites.
@@ -84,7 +85,7 @@ class Stream:
         self._write(self._initial, index)
 
     def load(self, state: Sequence[Tensor]) -> None:
-        """Go on from this state, [layers, B, size] for each state of the cell."""
+        """Go on from this state, in the form in which a layer gives it."""
         if len(state) != len(self._initial):
             raise ValueError(f"state has {len(state)} tensors, expected {len(self._initial)}")
         for given, own in zip(state, self._initial, strict=True):
@@ -101,9 +102,9 @@ class Stream:
 
     @torch.no_grad()
     def _write(self, states: Sequence[Tensor], index: Tensor | slice) -> None:
-        for row, stepper in enumerate(self._steppers):
-            for own, given in zip(stepper.states, states, strict=True):
-                own[index] = given[row][index]
+        for stepper, given in zip(self._steppers, rows(self._groups, states), strict=True):
+            for own, its in zip(stepper.states, given, strict=True):
+                own[index] = its[index]
 
     def _version(self) -> int:
         """A number that grows with each change to a weight in place."""
@@ -119,16 +120,16 @@ class Stream:
 
 def stream(
     name: str,
-    cell: Cell,
-    layers: Layers,
-    sizes: Sequence[dict[str, Size] | dict[str, int]],
+    groups: Sequence[StateGroup],
+    layers: Sequence[Layer],
+    sizes: Sequence[Mapping[str, int]],
     initial: Sequence[Tensor],
     backend: str,
 ) -> Stream:
     """The stream of a stack; ``ValueError`` for a stack that runs in both directions."""
-    if any(len(directions) > 1 for directions in layers):
+    if any(len(layer.directions) > 1 for layer in layers):
         raise ValueError(
             f"{name} is bidirectional, and a stream has no end to run backwards from: "
             "use bidirectional=False, or call the layer on whole windows"
         )
-    return Stream(cell, layers, [tuple(s.items()) for s in sizes], initial, backend)
+    return Stream(groups, layers, sizes, initial, backend)

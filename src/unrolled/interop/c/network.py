@@ -21,6 +21,7 @@ from unrolled.models.language_model import LanguageModel
 from unrolled.nn import Recurrent
 from unrolled.nn.dropins import BIASED, TORCH_NAMES, UNBIASED
 from unrolled.nn.parameters import layer_sizes
+from unrolled.nn.stack import rows
 from unrolled.recurrence import traced
 from unrolled.sizes import named, solve
 
@@ -130,7 +131,9 @@ def _cell(cell: Cell, parameters: Mapping[str, Tensor] | None) -> Network:
 
 
 def _name(layer: Recurrent | nn.RNNBase) -> str:
-    return layer.cell.name if isinstance(layer, Recurrent) else layer.mode.partition("_")[0].lower()
+    if not isinstance(layer, Recurrent):
+        return layer.mode.partition("_")[0].lower()
+    return "_".join(dict.fromkeys(cell.name for cell in layer.cells))
 
 
 def _layers(layer: Recurrent | nn.RNNBase) -> tuple[Layer, ...]:
@@ -140,20 +143,31 @@ def _layers(layer: Recurrent | nn.RNNBase) -> tuple[Layer, ...]:
             "sequence's end, which a step has not seen; export one with bidirectional=False"
         )
     if isinstance(layer, Recurrent):
-        cell, sizes = layer.cell, layer.layer_sizes
-        names = {n: n for n in cell.parameters}
+        cells, sizes = [cell.evaluated for cell in layer.cells], layer.layer_sizes
+        names: dict[str, str] = {}
     else:
-        cell = (BIASED if layer.bias else UNBIASED)[layer.mode, layer.proj_size > 0]
+        n = layer.num_layers
+        cells = [(BIASED if layer.bias else UNBIASED)[layer.mode, layer.proj_size > 0]] * n
         others = {"P": layer.proj_size} if layer.proj_size else {}
-        sizes = layer_sizes(cell, layer.num_layers, 1, layer.input_size, layer.hidden_size, others)
-        names = {n: TORCH_NAMES[n] for n in cell.parameters}
+        sizes = layer_sizes(cells, 1, layer.input_size, [layer.hidden_size] * n, others)
+        names = TORCH_NAMES
+    initial: Sequence[tuple[Tensor, ...] | None] = [None] * len(cells)
+    if isinstance(layer, Recurrent) and layer.learn_initial:
+        initial = _learned(layer)
     found: list[Layer] = []
-    for k, given in enumerate(sizes):
+    for k, (cell, given) in enumerate(zip(cells, sizes, strict=True)):
         # What is read here is what the layer computes with, parametrizations included.
-        own = {n: cast(Tensor, getattr(layer, f"{names[n]}_l{k}")) for n in names}
+        own = {n: cast(Tensor, getattr(layer, f"{names.get(n, n)}_l{k}")) for n in cell.parameters}
         graph = traced(cell, tuple(given.items()), torch.float32)
-        found.append(Layer(f"l{k}", graph, _numbers(own)))
+        found.append(Layer(f"l{k}", graph, _numbers(own), initial[k]))
     return tuple(found)
+
+
+def _learned(layer: Recurrent) -> list[tuple[Tensor, ...]]:
+    """The states that each layer has learned to begin with."""
+    learned = _numbers(dict(zip(layer.state_names, layer.initial_state(1), strict=True)))
+    of_layers = rows(layer.state_groups, list(learned.values()))
+    return [tuple(s[0] for s in states) for states in of_layers]
 
 
 def _language_model(model: LanguageModel) -> Network:
@@ -200,6 +214,11 @@ def _started(network: Network, state: Tensor | Sequence[Tensor]) -> Network:
     given: tuple[Any, ...] = (state,) if isinstance(state, Tensor) else tuple(state)
     layers = [layer for layer in network.layers if layer.graph.states]
     states = layers[0].graph.states
+    if any([v.shape for v in layer.graph.states] != [v.shape for v in states] for layer in layers):
+        raise UserError(
+            "state= is for layers whose states have the same lengths: here give the layer "
+            "learn_initial=True and write the states to its parameters"
+        )
     expected = [(len(layers), int(v.shape[0])) for v in states]
     found = [tuple(s.shape) if isinstance(s, Tensor) else type(s).__name__ for s in given]
     if found != expected:
@@ -208,9 +227,9 @@ def _started(network: Network, state: Tensor | Sequence[Tensor]) -> Network:
             f"state= has a tensor [layers, size] for each state, here {wanted}; got "
             f"{', '.join(str(list(s) if isinstance(s, tuple) else s) for s in found)}"
         )
-    rows = _numbers({f"state {v.name}": s for v, s in zip(states, given, strict=True)}).values()
+    values = _numbers({f"state {v.name}": s for v, s in zip(states, given, strict=True)}).values()
     started = [
-        Layer(layer.label, layer.graph, layer.parameters, tuple(s[k] for s in rows))
+        Layer(layer.label, layer.graph, layer.parameters, tuple(s[k] for s in values))
         for k, layer in enumerate(layers)
     ]
     return Network(

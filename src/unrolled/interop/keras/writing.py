@@ -56,15 +56,19 @@ def to_keras(module: Recurrent | RNN | GRU | LSTM) -> tuple[KerasLayer, ...]:
             f"training alone: put keras.layers.Dropout({module.dropout}) between them",
             stacklevel=2,
         )
+    if isinstance(module, Recurrent) and module.learn_initial:
+        raise ValueError("to_keras: learn_initial=True, and Keras's layers begin with zeros")
+    widths = module.hidden_size
+    widths = (widths,) * module.num_layers if isinstance(widths, int) else widths
     layers: list[KerasLayer] = []
-    for layer in range(module.num_layers):
+    for layer, width in enumerate(widths):
         weights: list[Array] = []
         for suffix in ("", "_reverse")[: 1 + module.bidirectional]:
             values = {
                 n: _array(getattr(module, f"{names[n]}_l{layer}{suffix}")) for n in cell.parameters
             }
             weights += keras_weights(form, cell, values)
-        class_name, config = form.class_name, _config(form, cell, module.hidden_size, weights)
+        class_name, config = form.class_name, _config(form, cell, int(width), weights)
         if module.bidirectional:
             inner = serialized(class_name, config)
             config = {"layer": inner, "merge_mode": "concat", "dtype": config["dtype"]}

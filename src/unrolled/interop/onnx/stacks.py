@@ -63,15 +63,17 @@ class Stack:
 def read(layer: nn.Module) -> Stack:
     """Read a layer; ``TypeError`` for any other module, or for a dtype that runtimes lack."""
     if isinstance(layer, Recurrent):
+        _check_alike(layer)
         names = {name: name for name in layer.cell.parameters}
         given = layer.layer_sizes
         output_size = layer.output_size
     elif isinstance(layer, (RNN, GRU, LSTM)):
         names = {name: TORCH_NAMES[name] for name in layer.cell.parameters}
         others = {"P": layer.proj_size} if layer.proj_size else {}
+        n = layer.num_layers
         given = layer_sizes(
-            layer.cell, layer.num_layers, 2 if layer.bidirectional else 1, layer.input_size,
-            layer.hidden_size, others,
+            [layer.cell] * n, 2 if layer.bidirectional else 1, layer.input_size,
+            [layer.hidden_size] * n, others,
         )  # fmt: skip
         output_size = layer.output_size
     else:
@@ -99,6 +101,19 @@ def read(layer: nn.Module) -> Stack:
             "layer: layer.float()"
         )
     return Stack(
-        layer.cell, layer.input_size, layer.hidden_size, output_size, given, layers,
+        layer.cell.evaluated, layer.input_size, int(given[0]["H"]), output_size, given, layers,
         layer.batch_first, dtype,
     )  # fmt: skip
+
+
+def _check_alike(layer: Recurrent) -> None:
+    """``ValueError`` for layers of several cells or widths, or with states that are learned."""
+    if len(set(layer.cells)) > 1 or not isinstance(layer.hidden_size, int):
+        raise ValueError(
+            "the layers have different cells or widths: export each as a Recurrent of its own"
+        )
+    if layer.learn_initial:
+        raise ValueError(
+            "learn_initial=True: a model begins with zeros or with states that it is given; export "
+            "a layer without, with initial_states=True, and give it layer.initial_state(B)"
+        )

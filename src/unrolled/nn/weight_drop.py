@@ -1,0 +1,65 @@
+"""Weight drop: dropout of a layer's matrices, the same over all steps and examples of a call.
+
+Unlike dropout of a state it leaves every kernel as it is: it changes what the kernels are given.
+
+Paper: Merity, Keskar and Socher 2018, "Regularizing and optimizing LSTM language models",
+arXiv:1708.02182 (AWD-LSTM); the dropped connections are those of Wan et al. 2013.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TypeVar
+
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.nn.utils import parametrize
+
+from unrolled.nn.checks import check_probability
+
+Module = TypeVar("Module", bound=nn.Module)
+
+
+class WeightDrop(nn.Module):
+    """The parametrization: in training each element is 0 with probability ``p``, else / (1 − p)."""
+
+    def __init__(self, p: float) -> None:
+        super().__init__()
+        self.p = p
+
+    def forward(self, weight: Tensor) -> Tensor:
+        """The matrix with its elements dropped."""
+        return F.dropout(weight, self.p, self.training)
+
+    def extra_repr(self) -> str:
+        """The probability."""
+        return f"p={self.p}"
+
+
+def weight_drop(layer: Module, name: str, p: float = 0.5) -> Module:
+    """Drop elements of a layer's matrices in training, drawn anew at each call; gives the layer.
+
+    Args:
+        layer: a ``Recurrent``, or an ``RNN``, ``GRU`` or ``LSTM`` of ours.
+        name: a parameter as the cell has it, ``"U"`` or ``"weight_hh"``, for those of all layers
+            and directions; or one alone, such as ``"U_l0"``.
+        p: the probability of each element.
+
+    It is a parametrization of torch's: the parameter itself is called
+    ``parametrizations.U_l0.original`` from then on, and ``torch.nn.utils.parametrize`` takes it off
+    again.
+
+    Raises ``ValueError`` where there is no such parameter, or ``p`` is no probability.
+    """
+    check_probability("p", p)
+    names = [n for n, _ in layer.named_parameters(recurse=False)]
+    pattern = re.compile(rf"{re.escape(name)}(_l\d+(_reverse)?)?")
+    found = [n for n in names if pattern.fullmatch(n)]
+    if not found:
+        raise ValueError(
+            f"weight_drop: {type(layer).__name__} has no parameter {name!r}; "
+            f"it has {', '.join(names) or 'none'}"
+        )
+    for each in found:
+        parametrize.register_parametrization(layer, each, WeightDrop(p))
+    return layer
