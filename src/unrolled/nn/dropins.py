@@ -239,8 +239,9 @@ class _DropIn(nn.RNNBase):
 class RNN(_DropIn, nn.RNN):
     """A drop-in replacement for ``torch.nn.RNN``; ``backend`` says what runs it.
 
-    ``"auto"``, the default, and ``"torch"`` run torch's own kernels; any other name that of one of
-    our backends on the compiled equations, as ``unrolled.recurrence`` has it.
+    ``"auto"``, the default, runs the compiled equations on the CPU where they are the faster, and
+    wherever torch transforms or records the call; else torch's own kernels, as ``"torch"`` does
+    (see :mod:`unrolled.nn.choice`). Any other name is that of a backend of ours.
     """
 
     def __init__(
