@@ -1,8 +1,9 @@
 /* The machine's limits: fused multiply-adds a second, and bytes a second read from each cache.
 
-   limits THREADS  prints a line for each figure, best of TRIES:
+   limits THREADS             prints a line for each figure, best of TRIES:
      fma THREADS GFLOP/s
-     read THREADS BYTES GB/s       BYTES: each thread's own part; GB/s: of all threads together */
+     read THREADS BYTES GB/s  BYTES: each thread's own part; GB/s: of all threads together
+   limits THREADS BYTES ...   the reads of these parts alone, each rounded up to a few vectors */
 
 #define _GNU_SOURCE
 #include <pthread.h>
@@ -114,10 +115,24 @@ static double best(int threads, size_t bytes, char *memory) {
     return seconds;
 }
 
+static void print_read(int threads, size_t bytes, char *memory) {
+    double read = (double)(TRAFFIC / bytes * bytes) * threads;
+    printf("read %d %zu %.3f\n", threads, bytes, read / best(threads, bytes, memory) / 1e9);
+}
+
+static size_t rounded(const char *word) {
+    size_t unit = LOADS * sizeof(Vector), bytes = strtoull(word, NULL, 10);
+    if (bytes < 1 || bytes > LARGEST) {
+        fprintf(stderr, "expected 1 to %zu bytes a thread, got %s\n", LARGEST, word);
+        exit(2);
+    }
+    return (bytes + unit - 1) / unit * unit;
+}
+
 int main(int count, char **arguments) {
-    int threads = count == 2 ? atoi(arguments[1]) : 0;
+    int threads = count > 1 ? atoi(arguments[1]) : 0;
     if (threads < 1) {
-        fprintf(stderr, "limits THREADS\n");
+        fprintf(stderr, "limits THREADS [BYTES ...]\n");
         return 2;
     }
     char *memory = aligned_alloc(4096, LARGEST * threads);
@@ -125,11 +140,13 @@ int main(int count, char **arguments) {
         fprintf(stderr, "no memory\n");
         return 1;
     }
-    double flops = 2.0 * LANES * ACCUMULATORS * FMA_ROUNDS * threads;
-    printf("fma %d %.3f\n", threads, flops / best(threads, 0, memory) / 1e9);
-    for (size_t bytes = SMALLEST; bytes <= LARGEST; bytes *= 2) {
-        double read = (double)(TRAFFIC / bytes * bytes) * threads;
-        printf("read %d %zu %.3f\n", threads, bytes, read / best(threads, bytes, memory) / 1e9);
+    if (count > 2) {
+        for (int i = 2; i < count; i++) print_read(threads, rounded(arguments[i]), memory);
+    } else {
+        double flops = 2.0 * LANES * ACCUMULATORS * FMA_ROUNDS * threads;
+        printf("fma %d %.3f\n", threads, flops / best(threads, 0, memory) / 1e9);
+        for (size_t bytes = SMALLEST; bytes <= LARGEST; bytes *= 2)
+            print_read(threads, bytes, memory);
     }
     free(memory);
     return 0;

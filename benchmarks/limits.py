@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import subprocess
 import tempfile
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -45,13 +47,30 @@ def measure(*threads: int) -> tuple[Limits, ...]:
 
     Raises :class:`NoLimits` where there is no compiler, or it fails.
     """
+    with _program() as program:
+        return tuple(parse(_call([program, str(n)])) for n in threads)
+
+
+def gb_s(threads: int, sizes: Sequence[int]) -> tuple[float, ...]:
+    """GB/s at which so many bytes are read again and again, spread over the threads, by size.
+
+    Raises :class:`NoLimits` as :func:`measure` does, and for more than 64 MiB a thread.
+    """
+    parts = [str(-(-n_bytes // threads)) for n_bytes in sizes]
+    with _program() as program:
+        printed = _call([program, str(threads), *parts])
+    return tuple(float(row.split()[3]) for row in printed.splitlines())
+
+
+@contextmanager
+def _program() -> Generator[str, None, None]:
     command = compiler()
     if command is None:
         raise NoLimits("no C compiler was found: set CC, or install gcc or clang")
     with tempfile.TemporaryDirectory() as directory:
         program = str(Path(directory) / "limits")
         _call([*command, *FLAGS, str(SOURCE), "-o", program])
-        return tuple(parse(_call([program, str(n)])) for n in threads)
+        yield program
 
 
 def parse(printed: str) -> Limits:

@@ -23,6 +23,7 @@ from benchmarks.figures import (
     first_call_child,
     fresh,
     learning,
+    lengths,
     loop,
     loop_child,
     overhead,
@@ -30,6 +31,7 @@ from benchmarks.figures import (
     parts_child,
     sittings,
     steps,
+    stream,
 )
 from benchmarks.figures.catalogue import FIGURES, KINDS
 from benchmarks.figures.line_fit import fit
@@ -93,6 +95,33 @@ ROWS: dict[str, tuple[Any, ...]] = {
             overhead.OURS[0], tuple(overhead.Timed(T, q(1e-5 + 1e-6 * T)) for T in (1, 8, 64))
         ),
         overhead.Row("torch.nn.GRUCell", (overhead.Timed(1, q(2e-5)),)),
+    ),
+    "lengths": (
+        lengths.Row(
+            "gru", "training", TINY, 5, q(1e-4), q(0.002), q(0.003), q(0.0022), q(1.125),
+            (
+                lengths.Drawn("uniform", 0.5, q(0.0011), q(0.57), q(0.0012), q(0.0055)),
+                lengths.Drawn("one long", 0.25, q(0.0008), q(0.42), q(0.0009), q(0.0016)),
+            ),
+        ),
+        lengths.Row(
+            "lstm_peephole", "inference", TINY, 5, q(1e-4), q(0.002), None, q(0.002), q(1.0),
+            (lengths.Drawn("all half", 0.5, q(0.0011), q(0.5), q(0.0012), None),),
+        ),
+    ),
+    "stream": (
+        stream.Row(
+            "gru", 2, 1, 256, 15, 1e-7, 1e-5, 3_000_000, 300.0,
+            q(1.5e-5), q(1.2e-4), q(9e-5), q(5e-5), q(8.0),
+        ),
+        stream.Row(
+            "lstm", 2, 1, 256, 15, 2e-7, 1e-5, 4_000_000, 400.0,
+            q(2.5e-5), q(3e-4), q(9e-5), None, q(12.0),
+        ),
+        stream.Row(
+            "lstm", 1, 8, 32, 15, 3e-6, 1e-5, 4_000_000, 400.0,
+            q(1e-3), q(3e-4), q(9e-5), None, q(0.3),
+        ),
     ),
     "learning": (
         learning.Row(
@@ -283,6 +312,31 @@ def test_verdicts() -> None:
     assert judged("overhead") == {
         "`unrolled.recurrence`, one step, beyond the arithmetic": ("< 15 µs", "10.0 µs", "reached")
     }
+    by_torch, packed = "`torch.nn` with a `PackedSequence`", "to report"
+    of_padded, asked = (
+        "time as a part of the padded call's",
+        "≤ share of the steps + 10% + constant",
+    )
+    some_resets = "`resets=` before 10% of the steps"
+    # Beside its share, 0.05 for the constant: 0.57 - 0.5 and 0.42 - 0.25 of the padded call's time.
+    assert judged("lengths") == {
+        f"`lengths=`, {of_padded}, inference": (asked, "share -5% + constant at most", "reached"),
+        f"{some_resets}, inference": (packed, "1.00 of the time without", "—"),
+        f"`lengths=`, {of_padded}, training": (asked, "share +12% + constant at most", "missed"),
+        f"`lengths=` beside {by_torch}, training": (packed, "3.16 times as fast", "—"),
+        f"{some_resets}, training": (packed, "1.12 of the time without", "—"),
+    }
+    assert judged("stream") == {
+        "a step of `layer.stream`, B=1 H=256, two layers, 2 threads": (
+            "≤ 2 × reading the weights", "2.50 × at most", "missed",
+        ),
+        "the same beside `torch.nn`'s cells in a loop, 2 threads": (
+            "≥ 10 times as fast", "8.00 times at least", "missed",
+        ),
+        "`layer.stream` beside the sequence call": (
+            "float32's rounding", "3.0e-06 off at most", "reached",
+        ),
+    }  # fmt: skip
     assert judged("learning") == {
         "training demo, beside `torch.nn`": ("to report", "1.50 times as many characters/s", "—")
     }
@@ -363,7 +417,8 @@ def test_the_page_has_every_figure(tmp_path: Path) -> None:
             assert f"| {of.what} | {of.asked} | **{of.measured}** | {of.word} |" in written
     assert "| `gru` | 10 | 1 | 5 | 3 | 4 | **0.75** |" in written
     assert (
-        "loop, parts, cells, steps, first_call, overhead, learning: commit 0123456789ab" in written
+        "loop, parts, cells, steps, first_call, overhead, lengths, stream, learning: commit "
+        "0123456789ab" in written
     )
     assert "| input | MKL (`torch.mm`) | 1 | **2.00** | 2.00 at gru, T=6 " in written
     # Of the tables of targets: each peer's is there, unmeasured.

@@ -352,6 +352,13 @@ def test_the_limits_of_this_machine_are_measured() -> None:
     assert all(r.gb_s > 0 for r in found.readings)
 
 
+@compiles
+def test_reading_so_many_bytes_is_measured() -> None:
+    assert all(rate > 0 for rate in limits.gb_s(1, [1, 100_000]))
+    with pytest.raises(limits.NoLimits, match=r"expected 1 to 67108864 bytes a thread, got 200000"):
+        limits.gb_s(1, [200_000_000])
+
+
 def test_a_program_that_fails_is_shown(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(limits, "compiler", lambda: ("false",))
     with pytest.raises(limits.NoLimits, match=r"^false .* ended with status 1"):

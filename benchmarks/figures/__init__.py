@@ -9,6 +9,8 @@ cells       one of our cells against another
 steps       a step's time over the number of steps
 first_call  the first call of a process (first_call_child)
 overhead    a call of one step
+lengths     sequences of several lengths, and resets (lengths_calls, lengths_page)
+stream      a step of a stream (stream_child)
 learning    training runs of whole models (learning_sittings)
 fresh       running a module in a process of its own
 line_fit    telling a call's overhead from its steps

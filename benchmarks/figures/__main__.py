@@ -10,6 +10,7 @@ from pathlib import Path
 from time import perf_counter
 
 from benchmarks import limits, machine
+from benchmarks.agreement import Disagreement
 from benchmarks.figures.catalogue import FIGURES, KINDS
 from benchmarks.figures.fresh import ChildFailed
 from benchmarks.figures.record import FILE, Measured, Record, load, save
@@ -88,5 +89,5 @@ def main(words: Sequence[str] | None = None) -> None:
 if __name__ == "__main__":
     try:
         main()
-    except (ChildFailed, Missing, ResultsError, ValueError, limits.NoLimits) as error:
+    except (ChildFailed, Disagreement, Missing, ResultsError, ValueError, limits.NoLimits) as error:
         sys.exit(f"python -m benchmarks.figures: {error}")

@@ -6,7 +6,18 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from benchmarks.figures import cells, first_call, learning, loop, overhead, parts, steps
+from benchmarks.figures import (
+    cells,
+    first_call,
+    learning,
+    lengths,
+    lengths_page,
+    loop,
+    overhead,
+    parts,
+    steps,
+    stream,
+)
 from benchmarks.figures.setting import Setting
 from benchmarks.verdict import Verdict
 
@@ -99,6 +110,37 @@ FIGURES: dict[str, Figure] = {
             overhead.line,
             overhead.verdicts,
             overhead.section,
+        ),
+        Figure(
+            "lengths",
+            "Sequences of several lengths",
+            "`unrolled.Recurrent` called with `lengths=` on a padded batch, in no order, beside "
+            "the same call without. *Share of the steps* is the sum of the lengths over T × B: "
+            "*uniform* lengths are drawn from 1 to T, of *one long* all others have a tenth of T. "
+            "*Allowed* is that share, 10 % and a constant, which is what `lengths=` adds to a call "
+            "of the tiniest tensors. *Packed* calls begin with `pack_padded_sequence`, "
+            "`enforce_sorted=False`, and end with a `PackedSequence`; `torch.nn`'s padded calls "
+            "know of no lengths. `lstm_peephole` is in no library.",
+            lengths.Row,
+            lengths.measure,
+            lengths_page.line,
+            lengths_page.verdicts,
+            lengths_page.section,
+        ),
+        Figure(
+            "stream",
+            "A step of a stream",
+            "Two layers, as many inputs as hidden units, under `no_grad`: a step of "
+            "`layer.stream(B)`, of `torch.nn`'s two cells in a Python loop, of its layer called "
+            "with T=1, and of ONNX Runtime on the model that `export_step` writes. *Reading the "
+            "weights* is their bytes over the bandwidth at which as many bytes are read again and "
+            "again, measured in the same run on as many threads as a step may use; it uses fewer "
+            "where that is faster.",
+            stream.Row,
+            stream.measure,
+            stream.line,
+            stream.verdicts,
+            stream.section,
         ),
         Figure(
             "learning",
