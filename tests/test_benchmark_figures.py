@@ -337,6 +337,8 @@ def test_verdicts() -> None:
             "float32's rounding", "3.0e-06 off at most", "reached",
         ),
     }  # fmt: skip
+    (_, beside_cells, _) = stream.verdicts(ROWS["stream"][:1])
+    assert beside_cells.note == "gru 8.00, at the limit 12.00"
     assert judged("learning") == {
         "training demo, beside `torch.nn`": ("to report", "1.50 times as many characters/s", "—")
     }

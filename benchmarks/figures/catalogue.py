@@ -135,7 +135,8 @@ FIGURES: dict[str, Figure] = {
             "with T=1, and of ONNX Runtime on the model that `export_step` writes. *Reading the "
             "weights* is their bytes over the bandwidth at which as many bytes are read again and "
             "again, measured in the same run on as many threads as a step may use; it uses fewer "
-            "where that is faster.",
+            "where that is faster. *At the limit*, among the targets, is the cells' time over that "
+            "of reading.",
             stream.Row,
             stream.measure,
             stream.line,

@@ -37,7 +37,7 @@ MARGIN = 0.1
 RESETS = 0.1
 """The part of all steps that a reset comes before."""
 
-BUDGET_S, QUICK_BUDGET_S, MOST_ROUNDS = 3.0, 0.5, 15
+BUDGET_S, QUICK_BUDGET_S, MOST_ROUNDS = 2.0, 0.5, 15
 MOST_ROUNDS_OF_CONSTANT = 51
 """Its calls are short, and it is a small difference of two of them."""
 

@@ -62,6 +62,11 @@ class Row:
         """How many times as long a step of ours takes."""
         return self.ours.median / self.limit_s
 
+    @property
+    def at_limit(self) -> float:
+        """How many times as fast as torch's cells a step would be that reads and does no more."""
+        return self.cells.median / self.limit_s
+
 
 def measure(setting: Setting) -> Iterator[Row]:
     """A row for each cell, number of threads and size; a process of its own for each two."""
@@ -106,7 +111,10 @@ def verdicts(rows: Sequence[Row]) -> list[Verdict]:
                     f"≥ {LEAST_BESIDE_CELLS:.0f} times as fast",
                     f"{least:.2f} times at least",
                     least >= LEAST_BESIDE_CELLS,
-                    "; ".join(f"{r.cell} {r.ratio.median:.2f}" for r in judged),
+                    "; ".join(
+                        f"{r.cell} {r.ratio.median:.2f}, at the limit {r.at_limit:.2f}"
+                        for r in judged
+                    ),
                 ),
             ]
     if rows:
