@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
+import subprocess
+import sys
 import tracemalloc
 from typing import Any
 
@@ -163,3 +167,139 @@ def test_what_is_refused() -> None:
     assert refused(ValueError, lambda: ur.GRU(D, H).stream(0)) == (
         "batch_size must be greater than zero, got 0"
     )
+
+
+def test_weights_that_are_computed_or_put_in_anew() -> None:
+    layer = ur.Recurrent(cells.gru, D, H, dtype=torch.float64, learn_initial=True)
+    torch.nn.utils.parametrizations.weight_norm(layer, "W_hh_l0")
+    x = torch.randn(2, 1, D, dtype=torch.float64)
+    stream = layer.stream()
+    with torch.no_grad():
+        for p in layer.parameters():
+            p.add_(0.25)
+    zeros = torch.zeros(1, 1, H, dtype=torch.float64)
+    assert_near([stream.step(x[0])], [layer(x[:1], zeros)[0][0]], 1, 1, 1)
+    stream.reset()  # the initial state that has been learned meanwhile
+    assert_near([steps(stream, x)], [layer(x)[0]], 1, 2, 1)
+    other = {n: torch.randn_like(p) for n, p in layer.state_dict().items()}
+    layer.load_state_dict(other, assign=True)
+    stream.refresh()
+    stream.reset()
+    assert_near([steps(stream, x)], [layer(x)[0]], 1, 2, 1)
+    layer.float()
+    with pytest.raises(RuntimeError, match="make a new stream"):
+        stream.refresh()
+
+
+@ur.cell
+def delayed(x, a, b, c, *, W=ur.param("H", "D"), U=ur.param("H", "H")):  # type: ignore[no-untyped-def]
+    """The output is a state of the last step, and may be written before x is read."""
+    n = torch.tanh(W @ x + U @ a + b)
+    return b, (n, n, a)
+
+
+@pytest.mark.parametrize("backend", ["reference", "cpu"])
+def test_an_output_fed_back_is_read_before_it_is_written(backend: str) -> None:
+    layer = ur.Recurrent(delayed, H, H, backend=backend, dtype=torch.float64)
+    stream, other = layer.stream(2), layer.stream(2)
+    y = z = torch.randn(2, H, dtype=torch.float64)
+    for _ in range(6):
+        y = stream.step(y)
+        z = other.step(z).clone()
+        assert torch.equal(y, z)
+
+
+@pytest.mark.parametrize("backend", ["reference", "cpu"])
+def test_no_graph_is_built(backend: str) -> None:
+    stream = ur.GRU(D, H, backend=backend).stream(2)
+    x = torch.randn(2, D, requires_grad=True)
+    assert not stream.step(x).requires_grad
+    assert not stream.step(x.T.contiguous().T).requires_grad
+    assert not any(s.requires_grad for s in stream.state)
+
+
+def test_streams_of_layers_made_in_inference_mode() -> None:
+    with torch.inference_mode():
+        layer = ur.GRU(D, H)
+        stream = layer.stream(2)
+        x = torch.randn(3, 2, D)
+        expected = layer(x)[0]
+        found = steps(stream, x)
+    torch.testing.assert_close(found, expected)
+    stream.reset([0])
+    assert not stream.state[0][0, 0].any()
+
+
+def test_the_number_of_threads_may_change() -> None:
+    layer = ur.GRU(200, 200)
+    x = torch.randn(T, 1, 200)
+    before = torch.get_num_threads()
+    try:
+        torch.set_num_threads(2)
+        stream = layer.stream()
+        first = steps(stream, x)
+        torch.set_num_threads(1)
+        stream.reset()
+        torch.testing.assert_close(steps(stream, x), first)
+    finally:
+        torch.set_num_threads(before)
+
+
+FORKED = """
+import os, torch, unrolled as ur
+torch.set_num_threads(2)
+stream = ur.GRU(256, 512).stream(4)
+x = torch.randn(4, 256)
+y = stream.step(x).clone()
+stream.reset()
+child = os.fork()
+if not child:
+    os._exit(0 if torch.allclose(stream.step(x), y, atol=1e-5) else 1)
+assert os.waitpid(child, 0)[1] == 0
+"""
+
+
+def test_a_forked_child_goes_on() -> None:
+    subprocess.run([sys.executable, "-W", "ignore", "-c", FORKED], check=True, timeout=120)
+
+
+def test_states_that_do_not_fit() -> None:
+    layer = ur.LSTM(D, H)
+    stream = layer.stream(2)
+    h = torch.zeros(1, 2, H)
+    assert refused(ValueError, lambda: layer.stream(2, (h[:, :1], h))) == (
+        "state: expected [1, 2, 7], got [1, 1, 7]"
+    )
+    assert refused(ValueError, lambda: layer.stream(2, (h, h.double()))) == (
+        "state: expected torch.float32 on cpu, got torch.float64 on cpu: convert it with .to()"
+    )
+    assert refused(ValueError, lambda: stream.load((h,))) == "state: expected 2 tensors, got 1"
+    assert refused(TypeError, lambda: stream.load((h, 1))) == (  # type: ignore[arg-type]
+        "state: expected a tuple of Tensors, got a tuple of 2 Tensors"
+    )
+    assert refused(TypeError, lambda: ur.GRU(D, H, dtype=torch.bfloat16).stream()) == (
+        "GRU is torch.bfloat16: a stream runs in torch.float32 or torch.float64; convert the layer "
+        "with .float()"
+    )
+
+
+def test_examples_to_reset() -> None:
+    stream = ur.GRU(D, H).stream(3)
+    stream.step(torch.randn(3, D))
+    before = stream.state
+    stream.reset([])
+    stream.reset(torch.zeros(3, dtype=torch.bool))
+    assert torch.equal(stream.state[0], before[0])
+    stream.reset([True, False, True])
+    assert not stream.state[0][0, [0, 2]].any()
+    assert torch.equal(stream.state[0][0, 1], before[0][0, 1])
+    assert refused(IndexError, lambda: stream.reset([3])) == (
+        "examples must be numbers from 0 to 2 or a mask of 3 bools, got [3]"
+    )
+
+
+def test_a_stream_is_not_copied() -> None:
+    stream = ur.GRU(D, H).stream()
+    for copied in (copy.deepcopy, pickle.dumps):
+        with pytest.raises(TypeError, match=r"make another with layer\.stream"):
+            copied(stream)

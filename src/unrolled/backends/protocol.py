@@ -52,8 +52,8 @@ class Stepper(Protocol):
         """One step on ``x`` [B, D], contiguous and of the states' dtype and device."""
         ...
 
-    def refresh(self) -> None:
-        """Take the parameters as they are now."""
+    def refresh(self, parameters: Mapping[str, Tensor]) -> None:
+        """Go on with these parameters."""
         ...
 
 

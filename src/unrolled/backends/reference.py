@@ -114,14 +114,16 @@ class ReferenceStep:
         self, kernel: ReferenceKernel, parameters: Mapping[str, Tensor], states: Sequence[Tensor]
     ) -> None:
         self._kernel = kernel
-        self._parameters = {name: p.detach() for name, p in parameters.items()}
+        self.refresh(parameters)
         self.states = tuple(s.detach().clone() for s in states)
         (output,) = kernel.plan.forward.graph.outputs
         self.y = self.states[0].new_empty(len(self.states[0]), *concrete(output.var.shape))
 
-    def refresh(self) -> None:
-        """Nothing is made of the parameters beforehand."""
+    def refresh(self, parameters: Mapping[str, Tensor]) -> None:
+        """Go on with these parameters, of which nothing is made beforehand."""
+        self._parameters = {name: p.detach() for name, p in parameters.items()}
 
+    @torch.no_grad()
     def step(self, x: Tensor) -> None:
         """One step on ``x`` [B, D]."""
         run = self._kernel.forward(x.unsqueeze(0), self.states, self._parameters, keep=False)

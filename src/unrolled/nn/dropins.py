@@ -32,7 +32,7 @@ from unrolled.nn.checks import (
 from unrolled.nn.explain import explain, graphs
 from unrolled.nn.parameters import layer_sizes
 from unrolled.nn.sequences import Input, gather
-from unrolled.nn.stream import Stream, stream
+from unrolled.nn.stream import Source, Stream
 from unrolled.nn.torch_cells import BIASED, TORCH_NAMES, UNBIASED
 from unrolled.packing import Lengths
 
@@ -136,17 +136,21 @@ class _DropIn(nn.RNNBase):
     def stream(self, batch_size: int = 1, state: Any = None) -> Stream:
         """A stepper that runs one time step of so many streams at a time, on memory of its own.
 
-        It starts from ``state``, as ``forward`` takes it, or from zeros, to which ``reset`` puts it
-        back.  ``ValueError`` for a bidirectional layer.
+        It starts from ``state``, as ``forward`` takes it, or from zeros, and ``reset`` puts it back
+        to these.  ``ValueError`` for a bidirectional layer.
         """
         check_positive("batch_size", batch_size)
         groups = self._interface().groups
-        initial = (
-            zero_states(groups, batch_size, self._weight()) if state is None else self._given(state)
+        source = Source(
+            type(self).__name__,
+            groups,
+            tuple(sizes for _, sizes in self._sized_layers()),
+            "auto" if self.backend == stock.NAME else self.backend,
+            self._layers,
+            lambda n: zero_states(groups, n, self._weight()),
+            self.parameters,
         )
-        backend = "auto" if self.backend == stock.NAME else self.backend
-        sizes = [its_sizes for _, its_sizes in self._sized_layers()]
-        return stream(type(self).__name__, groups, self._layers(), sizes, initial, backend)
+        return Stream(source, batch_size, state)
 
     def graphs(self) -> list[Graph]:
         """The equations of one step, one Graph for each distinct size of layer."""

@@ -28,7 +28,7 @@ from unrolled.nn.layers import layer_count, one_a_layer
 from unrolled.nn.parameters import fill, layer_sizes, state_groups
 from unrolled.nn.sequences import Input, gather
 from unrolled.nn.state import as_state
-from unrolled.nn.stream import Stream, stream
+from unrolled.nn.stream import Source, Stream
 from unrolled.packing import Lengths
 from unrolled.recurrence import Checkpoint, check_checkpoint
 
@@ -236,15 +236,20 @@ class Recurrent(nn.Module):
     def stream(self, batch_size: int = 1, state: Sequence[Tensor] | None = None) -> Stream:
         """A stepper that runs one time step of so many streams at a time, on memory of its own.
 
-        It starts from ``state``, or from the layer's own initial state, to which ``reset`` puts it
-        back.  ``ValueError`` for a bidirectional layer.
+        It starts from ``state``, or from the layer's own initial state, and ``reset`` puts it back
+        to the latter.  ``ValueError`` for a bidirectional layer.
         """
         check_positive("batch_size", batch_size)
-        initial = self.initial_state(batch_size) if state is None else self._given(state)
-        name = f"Recurrent({self._cell_names()})"
-        return stream(
-            name, self.state_groups, self._layers(), self.layer_sizes, initial, self.backend
+        source = Source(
+            f"Recurrent({self._cell_names()})",
+            self.state_groups,
+            self.layer_sizes,
+            self.backend,
+            self._layers,
+            self.initial_state,
+            self.parameters,
         )
+        return Stream(source, batch_size, state)
 
     def _initial(self, n_sequences: int | None, like: Tensor) -> tuple[Tensor, ...]:
         if not self.learn_initial:

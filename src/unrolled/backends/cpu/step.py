@@ -58,18 +58,22 @@ class CpuStep:
         self._pack, self._run = library.ur_pack, library.ur_run_packed
         self._placement = placement
         self._batch = batch
-        self._shares = share(AWAKE, batch, work_of(placement.loop), n_threads())
         self.states = tuple(s.resolve_neg().contiguous().clone() for s in states)
         self._written = {
             v.name: torch.empty(batch, n_elements(v.shape), dtype=dtype) for v in placement.written
         }
-        self._parameters = dict(parameters)
         self.y = self._output(placement)
-        self.refresh()
+        y_start = self.y.data_ptr()
+        self._y_memory = y_start, y_start + self.y.nbytes
+        self._fed_back = torch.empty_like(self.y)
+        self.refresh(parameters)
 
-    def refresh(self) -> None:
-        """Take the parameters as they are now."""
+    def refresh(self, parameters: Mapping[str, Tensor]) -> None:
+        """Take these parameters, and as many threads as torch is told to now."""
+        self._parameters = dict(parameters)
         placement, source, dtype = self._placement, self._source, self._dtype
+        self._threads = n_threads()
+        self._shares = share(AWAKE, self._batch, work_of(placement.loop), self._threads)
         values = {n: p.detach().resolve_neg() for n, p in self._parameters.items()}
         values.update(constants(placement.graph, dtype))
         for equation in placement.before:
@@ -111,8 +115,14 @@ class CpuStep:
 
     def step(self, x: Tensor) -> None:
         """One step on ``x`` [B, D], contiguous and of the states' dtype."""
+        if n_threads() != self._threads:  # fewer in a forked process, where more would wait
+            self.refresh(self._parameters)
         if self._source.streams:
-            self._numbers[self._at_x] = x.data_ptr()
+            address = x.data_ptr()
+            if self._y_memory[0] <= address < self._y_memory[1]:
+                # The last output, which this step may write before it has read all of it.
+                address = self._fed_back.copy_(x.view_as(self._fed_back)).data_ptr()
+            self._numbers[self._at_x] = address
         self._run(self._address)
 
     def _keep(self, values: Values) -> None:
