@@ -26,9 +26,8 @@ from unrolled.ir import Var, concrete
 from unrolled.lower import Plan, lower
 from unrolled.operator_checks import check, check_count, check_tensor
 from unrolled.operators import LIBRARY, graph_of, own
-from unrolled.packing import Packing
+from unrolled.padded import Padded
 from unrolled.steps import EVEN, Steps
-from unrolled.walk import walk
 
 _ARGUMENTS = (
     "str backend, bool opposite, Tensor? lengths, Tensor? resets, Tensor x, Tensor[] states, "
@@ -55,18 +54,13 @@ def _compiled(step: str, wrt: tuple[str, ...], backend: str, device: str) -> Com
     return compile_plan(_plan(step, wrt), backend, device)
 
 
-def _sorted(
-    how: Packing | None, x: Tensor, states: Sequence[Tensor], fresh: Sequence[Tensor]
-) -> tuple[Tensor, list[Tensor], list[Tensor]]:
-    if how is None:
-        return x, list(states), list(fresh)
-    return how.pack(x), [how.sort(s) for s in states], [how.sort(s) for s in fresh]
+def _padded(step: str, wrt: tuple[str, ...], backend: str, device: str) -> Padded:
+    compiled = _compiled(step, wrt, backend, device)
+    return Padded(compiled.kernel, compiled.plan)
 
 
-def _named(how: Packing | None, step: str, given: Sequence[Tensor]) -> dict[str, Tensor]:
-    """Noise, which is packed as ``x`` is, and parameters by name."""
-    pairs = zip(graph_of(step).given, given, strict=True)
-    return {v.name: how.pack(t) if how is not None and v.per_step else t for v, t in pairs}
+def _named(step: str, given: Sequence[Tensor]) -> dict[str, Tensor]:
+    return dict(zip((v.name for v in graph_of(step).given), given, strict=True))
 
 
 def _forward(
@@ -74,16 +68,11 @@ def _forward(
     x: Tensor, states: Sequence[Tensor], fresh: Sequence[Tensor], parameters: Sequence[Tensor],
 ) -> tuple[list[Tensor], list[Tensor]]:  # fmt: skip
     _check(step, x, states, fresh, parameters)
-    how, steps = walk(x, lengths, resets, reverse=opposite)
-    rows, its_states, its_fresh = _sorted(how, x, states, fresh)
-    kernel = _compiled(step, (), backend, x.device.type).kernel
-    given = _named(how, step, parameters)
-    run = kernel.forward(rows, its_states, given, False, steps, its_fresh)
+    kernel = _padded(step, (), backend, x.device.type)
+    steps = Steps(opposite, None, resets, lengths)
+    run = kernel.forward(x, states, _named(step, parameters), False, steps, fresh)
     outputs = [run.outputs[o.name] for o in graph_of(step).outputs]
-    final = list(run.states)
-    if how is not None:
-        outputs, final = [how.unpack(y) for y in outputs], [how.unsort(s) for s in final]
-    found = own([*outputs, *final], (x, *states, *fresh, *parameters))
+    found = own([*outputs, *run.states], (x, *states, *fresh, *parameters))
     return found[: len(outputs)], found[len(outputs) :]
 
 
@@ -100,25 +89,13 @@ def _backward(
         check_tensor(f"d_{output.name}", d, (*x.shape[:2], *concrete(output.var.shape)), x)
     for var, d in zip(graph.states, d_states, strict=True):
         check_tensor(f"d_{var.name}", d, (x.shape[1], *concrete(var.shape)), x)
-    how, steps = walk(x, lengths, resets, reverse=opposite)
-    rows, its_states, its_fresh = _sorted(how, x, states, fresh)
-    kernel = _compiled(step, tuple(wrt), backend, x.device.type).kernel
-    given = _named(how, step, parameters)
-    run = kernel.forward(rows, its_states, given, True, steps, its_fresh)
-    if how is not None:
-        d_outputs = [how.pack(d) for d in d_outputs]
-        d_states = [how.sort(d) for d in d_states]
+    kernel = _padded(step, tuple(wrt), backend, x.device.type)
+    steps = Steps(opposite, None, resets, lengths)
+    run = kernel.forward(x, states, _named(step, parameters), True, steps, fresh)
     named = {o.name: d for o, d in zip(graph.outputs, d_outputs, strict=True)}
     found = kernel.backward(run.residuals, named, d_states, steps)
-    back = [*found.states, *found.fresh]
     values = [found.outputs[v.name] for v in _sources(step, wrt)]
-    if how is not None:
-        back = [how.unsort(d) for d in back]
-        inputs = {v.name for v in graph.inputs}
-        values = [
-            how.unpack(d) if v.name in inputs else d
-            for v, d in zip(_sources(step, wrt), values, strict=True)
-        ]
+    back = [*found.states, *found.fresh]
     return own([*back, *values], (x, *states, *fresh, *parameters, *d_outputs, *d_states))
 
 
@@ -137,7 +114,7 @@ def _fake_backward(
     resets: Tensor | None, x: Tensor, states: Sequence[Tensor], fresh: Sequence[Tensor],
     parameters: Sequence[Tensor], d_outputs: Sequence[Tensor], d_states: Sequence[Tensor],
 ) -> list[Tensor]:  # fmt: skip
-    given = dict(zip((v.name for v in graph_of(step).given), parameters, strict=True))
+    given = _named(step, parameters)
     given[graph_of(step).inputs[0].name] = x
     values = [given[v.name] for v in _sources(step, wrt)]
     return [t.new_empty(t.shape) for t in (*states, *fresh, *values)]
@@ -231,16 +208,11 @@ def _derivative(
     check_count("parameters", parameters, names)
     steps = Steps(opposite, None, resets, lengths)
     if torch_transforms():
-        how, walked = walk(x, lengths, resets, reverse=opposite)
-        given = _named(how, step, parameters)
-        rows, its_states, its_fresh = _sorted(how, x, states, fresh)
-        run = ReferenceKernel(_plan(step, ())).forward(
-            rows, its_states, given, False, walked, its_fresh
+        plan = _plan(step, ())
+        run = Padded(ReferenceKernel(plan), plan).forward(
+            x, states, _named(step, parameters), False, steps, fresh
         )
-        found = [run.outputs[name] for name in outputs]
-        if how is None:
-            return found, run.states
-        return [how.unpack(y) for y in found], [how.unsort(s) for s in run.states]
+        return [run.outputs[name] for name in outputs], run.states
     wrt = wanted(graph.inputs[0].name, graph.states, names, x, (*states, *fresh), parameters)
     if not wrt:
         with torch._C._AutoDispatchBelowAutograd():  # pyright: ignore[reportPrivateUsage]
@@ -252,8 +224,8 @@ def _derivative(
     results = cast(
         tuple[Tensor, ...],
         Recurrence.apply(
-            Call(compiled, outputs, names, steps), len(states), len(fresh), x, *states, *fresh,
-            *parameters,
+            Call(compiled, outputs, names, steps, Padded(ReferenceKernel(inner.plan), inner.plan)),
+            len(states), len(fresh), x, *states, *fresh, *parameters,
         ),
     )  # fmt: skip
     return list(results[: len(outputs)]), list(results[len(outputs) :])
