@@ -1,8 +1,8 @@
 """Masking: sequences of several lengths that stay padded, where the lengths can't be read.
 
-Within ``torch.func.vmap`` over lengths there are no numbers that the shapes of a packed batch could
-depend on.  Every step then takes all examples, and the states of those that have ended pass through
-unchanged.
+Within ``torch.func.vmap`` over lengths, and on the meta device, there are no numbers that the
+shapes of a packed batch could depend on.  Every step then takes all examples, and the states of
+those that have ended pass through unchanged.
 """
 
 from __future__ import annotations
@@ -17,7 +17,9 @@ from unrolled.steps import Steps
 
 
 def are_hidden(lengths: Tensor) -> bool:
-    """Whether ``vmap`` hides the numbers of ``lengths``, at any depth of transforms."""
+    """Whether ``vmap`` hides the numbers of ``lengths``, at any depth, or they have none (meta)."""
+    if lengths.is_meta:
+        return True
     functorch = torch._C._functorch  # pyright: ignore
     while functorch.is_functorch_wrapped_tensor(lengths):
         if functorch.is_batchedtensor(lengths):

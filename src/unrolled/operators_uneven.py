@@ -3,7 +3,7 @@
 For whoever records programs (see :mod:`unrolled.operators`) a padded batch and the tensor of its
 lengths: how much there is of a packed one is known only when the program runs, and so packing
 happens in here.  For the same reason nothing is kept for the backward pass but the arguments, and
-it runs forward once more.
+it runs forward once more, in segments where there is a ``checkpoint``.
 
 ``unrolled::recurrence_uneven``            what a user calls, with its derivative
 ``unrolled::recurrence_uneven_backward``   the backward pass
@@ -18,6 +18,12 @@ from typing import Any, cast
 import torch
 from torch import Tensor
 
+from unrolled.backends.checkpointed import (
+    Checkpoint,
+    Checkpointed,
+    check_checkpoint,
+    segment,
+)
 from unrolled.backends.protocol import Gradients, Run, Stepper, Values
 from unrolled.backends.reference import ReferenceKernel
 from unrolled.compiled import Compiled, compile_plan
@@ -33,10 +39,13 @@ _ARGUMENTS = (
     "str backend, bool opposite, Tensor? lengths, Tensor? resets, Tensor x, Tensor[] states, "
     "Tensor[] fresh, Tensor[] parameters"
 )
+_CHECKPOINT = "str? checkpoint=None"  # "sqrt", or digits
+
 SCHEMAS = {
-    "recurrence_uneven": f"(str step, {_ARGUMENTS}) -> (Tensor[], Tensor[])",
+    "recurrence_uneven": f"(str step, {_ARGUMENTS}, {_CHECKPOINT}) -> (Tensor[], Tensor[])",
     "recurrence_uneven_backward": (
-        f"(str step, str[] wrt, {_ARGUMENTS}, Tensor[] d_outputs, Tensor[] d_states) -> Tensor[]"
+        f"(str step, str[] wrt, {_ARGUMENTS}, Tensor[] d_outputs, Tensor[] d_states, "
+        f"{_CHECKPOINT}) -> Tensor[]"
     ),
 }
 """Results: outputs and final states; the cotangents of the states, of ``fresh``, then of ``wrt``
@@ -54,9 +63,15 @@ def _compiled(step: str, wrt: tuple[str, ...], backend: str, device: str) -> Com
     return compile_plan(_plan(step, wrt), backend, device)
 
 
-def _padded(step: str, wrt: tuple[str, ...], backend: str, device: str) -> Padded:
-    compiled = _compiled(step, wrt, backend, device)
-    return Padded(compiled.kernel, compiled.plan)
+def _padded(
+    step: str, wrt: tuple[str, ...], backend: str, checkpoint: str | None, x: Tensor
+) -> Padded:
+    compiled = _compiled(step, wrt, backend, x.device.type)
+    kernel = compiled.kernel
+    if wrt and checkpoint is not None:
+        every = segment("sqrt" if checkpoint == "sqrt" else int(checkpoint), x.shape[0])
+        kernel = Checkpointed(kernel, compiled.plan, every)
+    return Padded(kernel, compiled.plan)
 
 
 def _named(step: str, given: Sequence[Tensor]) -> dict[str, Tensor]:
@@ -66,9 +81,10 @@ def _named(step: str, given: Sequence[Tensor]) -> dict[str, Tensor]:
 def _forward(
     step: str, backend: str, opposite: bool, lengths: Tensor | None, resets: Tensor | None,
     x: Tensor, states: Sequence[Tensor], fresh: Sequence[Tensor], parameters: Sequence[Tensor],
+    checkpoint: str | None = None,
 ) -> tuple[list[Tensor], list[Tensor]]:  # fmt: skip
     _check(step, x, states, fresh, parameters)
-    kernel = _padded(step, (), backend, x.device.type)
+    kernel = _padded(step, (), backend, checkpoint, x)
     steps = Steps(opposite, None, resets, lengths)
     run = kernel.forward(x, states, _named(step, parameters), False, steps, fresh)
     outputs = [run.outputs[o.name] for o in graph_of(step).outputs]
@@ -80,6 +96,7 @@ def _backward(
     step: str, wrt: Sequence[str], backend: str, opposite: bool, lengths: Tensor | None,
     resets: Tensor | None, x: Tensor, states: Sequence[Tensor], fresh: Sequence[Tensor],
     parameters: Sequence[Tensor], d_outputs: Sequence[Tensor], d_states: Sequence[Tensor],
+    checkpoint: str | None = None,
 ) -> list[Tensor]:  # fmt: skip
     _check(step, x, states, fresh, parameters)
     graph = graph_of(step)
@@ -89,7 +106,7 @@ def _backward(
         check_tensor(f"d_{output.name}", d, (*x.shape[:2], *concrete(output.var.shape)), x)
     for var, d in zip(graph.states, d_states, strict=True):
         check_tensor(f"d_{var.name}", d, (x.shape[1], *concrete(var.shape)), x)
-    kernel = _padded(step, tuple(wrt), backend, x.device.type)
+    kernel = _padded(step, tuple(wrt), backend, checkpoint, x)
     steps = Steps(opposite, None, resets, lengths)
     run = kernel.forward(x, states, _named(step, parameters), True, steps, fresh)
     named = {o.name: d for o, d in zip(graph.outputs, d_outputs, strict=True)}
@@ -102,6 +119,7 @@ def _backward(
 def _fake_forward(
     step: str, backend: str, opposite: bool, lengths: Tensor | None, resets: Tensor | None,
     x: Tensor, states: Sequence[Tensor], fresh: Sequence[Tensor], parameters: Sequence[Tensor],
+    checkpoint: str | None = None,
 ) -> tuple[list[Tensor], list[Tensor]]:  # fmt: skip
     _check(step, x, states, fresh, parameters)
     outputs = graph_of(step).outputs
@@ -113,6 +131,7 @@ def _fake_backward(
     step: str, wrt: Sequence[str], backend: str, opposite: bool, lengths: Tensor | None,
     resets: Tensor | None, x: Tensor, states: Sequence[Tensor], fresh: Sequence[Tensor],
     parameters: Sequence[Tensor], d_outputs: Sequence[Tensor], d_states: Sequence[Tensor],
+    checkpoint: str | None = None,
 ) -> list[Tensor]:  # fmt: skip
     given = _named(step, parameters)
     given[graph_of(step).inputs[0].name] = x
@@ -143,8 +162,10 @@ class _Operators:
 
     differentiable = False
 
-    def __init__(self, step: str, wrt: tuple[str, ...], backend: str) -> None:
-        self._step, self._wrt, self._backend = step, wrt, backend
+    def __init__(
+        self, step: str, wrt: tuple[str, ...], backend: str, checkpoint: str | None
+    ) -> None:
+        self._step, self._wrt, self._backend, self._checkpoint = step, wrt, backend, checkpoint
         graph = graph_of(step)
         self._outputs = [o.name for o in graph.outputs]
         self._n_states = len(graph.states)
@@ -171,7 +192,7 @@ class _Operators:
         given = [parameters[name] for name in self._names]
         outputs, final = torch.ops.unrolled.recurrence_uneven(
             self._step, self._backend, steps.opposite, steps.lengths, steps.resets, x,
-            list(states), list(fresh), given,
+            list(states), list(fresh), given, self._checkpoint,
         )  # fmt: skip
         tensors = [x, *states, *fresh, *given]
         residuals = {str(k): t for k, t in enumerate(tensors)}
@@ -191,7 +212,7 @@ class _Operators:
         found = torch.ops.unrolled.recurrence_uneven_backward(
             self._step, self._wrt, self._backend, steps.opposite, steps.lengths, steps.resets, x,
             others[:n], others[n : n + n_fresh], others[n + n_fresh :],
-            [d_outputs[name] for name in self._outputs], list(d_states),
+            [d_outputs[name] for name in self._outputs], list(d_states), self._checkpoint,
         )  # fmt: skip
         sources = (v.name for v in _sources(self._step, self._wrt))
         values = dict(zip(sources, found[n + n_fresh :], strict=True))
@@ -201,6 +222,7 @@ class _Operators:
 def _derivative(
     step: str, backend: str, opposite: bool, lengths: Tensor | None, resets: Tensor | None,
     x: Tensor, states: Sequence[Tensor], fresh: Sequence[Tensor], parameters: Sequence[Tensor],
+    checkpoint: str | None = None,
 ) -> tuple[Sequence[Tensor], Sequence[Tensor]]:  # fmt: skip
     graph = graph_of(step)
     names = tuple(v.name for v in graph.given)
@@ -217,10 +239,10 @@ def _derivative(
     if not wrt:
         with torch._C._AutoDispatchBelowAutograd():  # pyright: ignore[reportPrivateUsage]
             return torch.ops.unrolled.recurrence_uneven(
-                step, backend, opposite, lengths, resets, x, states, fresh, parameters
+                step, backend, opposite, lengths, resets, x, states, fresh, parameters, checkpoint
             )
     inner = _compiled(step, wrt, backend, x.device.type)
-    compiled = Compiled(inner.plan, inner.backend, _Operators(step, wrt, backend))
+    compiled = Compiled(inner.plan, inner.backend, _Operators(step, wrt, backend, checkpoint))
     results = cast(
         tuple[Tensor, ...],
         Recurrence.apply(
@@ -234,6 +256,7 @@ def _derivative(
 def call(
     step: str,
     backend: str,
+    checkpoint: Checkpoint,
     steps: Steps,
     x: Tensor,
     states: tuple[Tensor, ...],
@@ -243,7 +266,7 @@ def call(
     """Outputs and final states; ``x`` is padded, and ``steps`` have the tensors that there are."""
     found, final = torch.ops.unrolled.recurrence_uneven(
         step, backend, steps.opposite, steps.lengths, steps.resets, x, list(states), list(fresh),
-        list(parameters),
+        list(parameters), None if checkpoint is None else str(check_checkpoint(checkpoint)),
     )  # fmt: skip
     return tuple(found), tuple(final)
 

@@ -16,11 +16,12 @@ from torch import Tensor
 from torch.nn import functional as F
 from torch.nn.utils.rnn import PackedSequence
 
+from unrolled.backends.checkpointed import Checkpoint
 from unrolled.cell import Cell
 from unrolled.nn.checks import StateGroup, autocasts
 from unrolled.nn.noise import draw
 from unrolled.nn.sequences import Batch, States
-from unrolled.recurrence import Checkpoint, run
+from unrolled.recurrence import run
 from unrolled.specs import NoiseSpec
 
 Params = Mapping[str, Tensor]
