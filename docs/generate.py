@@ -27,6 +27,7 @@ sys.path[:0] = [str(ROOT / "docs"), str(ROOT / "tests"), str(ROOT)]
 
 from tables import paper, speed, summary, table  # noqa: E402
 
+import keras_on_torch  # noqa: E402, F401  # pyright: ignore[reportMissingImports, reportUnusedImport]
 from markdown_blocks import blocks_of  # noqa: E402  # pyright: ignore[reportMissingImports]
 from unrolled.cells import CELLS  # noqa: E402
 

@@ -1,21 +1,16 @@
 """What holds for every test: few threads; property tests draw the same examples each run."""
 
-import atexit
 import os
-import tempfile
 
 import pytest
 import torch
 from hypothesis import HealthCheck, settings
 
+import keras_on_torch  # noqa: F401  # pyright: ignore[reportUnusedImport]
+
 # More threads only fight over small matrices. torch has heeded OMP_NUM_THREADS where it is set.
 if "OMP_NUM_THREADS" not in os.environ:
     torch.set_num_threads(2)
-
-# Keras reads both when it is imported, and writes a file where the second points: not at home.
-keras_home = tempfile.TemporaryDirectory(prefix="keras-")
-atexit.register(keras_home.cleanup)
-os.environ.update(KERAS_BACKEND="torch", KERAS_HOME=keras_home.name)
 
 # No deadline: the first example of a test pays for imports and compilation.
 settings.register_profile(

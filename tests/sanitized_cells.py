@@ -18,6 +18,7 @@ import torch
 from kernel_runs import Call, blocks_of_three, columns, results, rows, shared
 from oracle.agreement import problem
 from tricky_cells import HIDDEN_SIZE, INPUT_SIZE, OTHER_SIZES, TRICKY
+from uneven_calls import Uneven, packed_results
 from unrolled.backends.cpu import build, loop, sequences
 from unrolled.backends.cpu.kernel import CpuKernel
 from unrolled.backends.cpu.loop import Loop, Workspace
@@ -36,7 +37,7 @@ GAP = 64
 
 
 def run(cell: Cell, dtype: torch.dtype) -> None:
-    """All gradients, in all ways to share the work; and with numbers that are none."""
+    """All gradients, in all ways to share the work, uneven too; and with numbers that are none."""
     p = problem(cell, cell.resolve_sizes(INPUT_SIZE, HIDDEN_SIZE, **OTHERS), STEPS, BATCH)
     graph = cell.graph(p.sizes, dtype)
     wrt = [v.name for v in (*graph.inputs, *graph.parameters)]
@@ -51,6 +52,16 @@ def run(cell: Cell, dtype: torch.dtype) -> None:
                 torch.testing.assert_close(
                     value, expected[name], rtol=tolerance, atol=tolerance, equal_nan=True
                 )
+    resets = torch.arange(STEPS * BATCH).reshape(STEPS, BATCH) % 4 == 1
+    for reverse in (False, True):
+        uneven = Uneven(call, torch.tensor([2, 3, 0, 3, 1]), resets, call.d_states, reverse)
+        expected = packed_results(ReferenceKernel(plan), uneven)
+        for share, threads in ((rows, 2), (columns, 2)):
+            with shared(share, threads):
+                for name, value in packed_results(kernel, uneven).items():
+                    torch.testing.assert_close(
+                        value, expected[name], rtol=tolerance, atol=tolerance, equal_nan=True
+                    )
     for odd in (float("nan"), float("inf"), -float("inf"), 1e-40, 1e30):
         results(kernel, replace(call, x=torch.full_like(call.x, odd)))
 

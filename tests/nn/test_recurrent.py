@@ -294,7 +294,7 @@ def test_parametrized_weights_are_used_and_refuse_to_be_reset() -> None:
     with torch.no_grad():
         layer.parametrizations.W_hh_l0.original0.mul_(2)  # pyright: ignore
     assert not torch.allclose(layer(x)[0], before)
-    with pytest.raises(AttributeError, match="W_hh_l0"):
+    with pytest.raises(RuntimeError, match="W_hh_l0 is computed from other parameters"):
         layer.reset_parameters()
 
 

@@ -88,7 +88,7 @@ def test_a_step_takes_no_memory() -> None:
     assert grown < 1000
     with torch.profiler.profile(profile_memory=True) as profile:
         stream.step(x)
-    assert not [e for e in profile.events() if e.cpu_memory_usage > 0]
+    assert not [e for e in profile.events() or () if e.cpu_memory_usage > 0]
 
 
 def test_it_begins_is_reset_and_goes_on_where_it_is_told() -> None:
@@ -123,8 +123,8 @@ def test_it_takes_weights_anew_when_they_have_changed() -> None:
             p.mul_(0.5)
     torch.testing.assert_close(stream.step(x[0]), layer(x)[0][0].detach())
     stream.reset()
-    layer.weight_hh_l0.data.mul_(3)
-    layer.weight_ih_l0.data.mul_(3)
+    for p in layer.parameters():
+        p.data.mul_(3)
     stream.refresh()
     torch.testing.assert_close(stream.step(x[0]), layer(x)[0][0].detach())
 

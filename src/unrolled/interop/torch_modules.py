@@ -28,7 +28,7 @@ from unrolled.interop.recognise import (
     replaced_forward,
 )
 from unrolled.nn import GRU, LSTM, RNN, Recurrent
-from unrolled.nn.dropins import TORCH_NAMES
+from unrolled.nn.torch_cells import TORCH_NAMES
 
 FORMS: dict[Callable[..., Any], tuple[str, Mapping[str, str]]] = {
     rnn.function: ("RNN", TORCH_NAMES),

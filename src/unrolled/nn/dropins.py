@@ -16,7 +16,6 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
 from unrolled.cell import Cell
-from unrolled.cells import gru, lstm, lstm_projected, rnn
 from unrolled.differentiable import torch_transforms
 from unrolled.ir import Graph
 from unrolled.nn import choice, stack, stock
@@ -35,27 +34,8 @@ from unrolled.nn.explain import explain, graphs
 from unrolled.nn.parameters import layer_sizes
 from unrolled.nn.sequences import Input, gather
 from unrolled.nn.stream import Stream, stream
+from unrolled.nn.torch_cells import BIASED, TORCH_NAMES, UNBIASED
 from unrolled.packing import Lengths
-
-BIASED = {
-    ("RNN_TANH", False): rnn,
-    ("RNN_RELU", False): rnn.bind(nonlinearity="relu"),
-    ("GRU", False): gru,
-    ("LSTM", False): lstm,
-    ("LSTM", True): lstm_projected,
-}
-"""The cell for each mode of ``torch.nn.RNNBase``, without and with projection."""
-
-UNBIASED = {key: cell.bind(b_ih=0.0, b_hh=0.0) for key, cell in BIASED.items()}
-
-TORCH_NAMES = {
-    "W_ih": "weight_ih",
-    "W_hh": "weight_hh",
-    "b_ih": "bias_ih",
-    "b_hh": "bias_hh",
-    "W_hr": "weight_hr",
-}
-"""What ``torch.nn`` calls the cells' parameters."""
 
 Device = torch.device | str | int | None
 Pair = tuple[Tensor, Tensor]
@@ -262,8 +242,9 @@ class _DropIn(nn.RNNBase):
 class RNN(_DropIn, nn.RNN):
     """A drop-in replacement for ``torch.nn.RNN``; ``backend`` says what runs it.
 
-    ``"auto"``, the default, and ``"torch"`` run torch's own kernels; any other name that of one of
-    our backends on the compiled equations, as ``unrolled.recurrence`` has it.
+    ``"auto"``, the default, runs the compiled equations on the CPU where they are the faster, and
+    wherever torch transforms or records the call; else torch's own kernels, as ``"torch"`` does
+    (see :mod:`unrolled.nn.choice`). Any other name is that of a backend of ours.
     """
 
     def __init__(

@@ -19,9 +19,9 @@ from unrolled.errors import UserError
 from unrolled.ir import Graph, Output, Var
 from unrolled.models.language_model import LanguageModel
 from unrolled.nn import Recurrent
-from unrolled.nn.dropins import BIASED, TORCH_NAMES, UNBIASED
 from unrolled.nn.parameters import layer_sizes
 from unrolled.nn.stack import rows
+from unrolled.nn.torch_cells import BIASED, TORCH_NAMES, UNBIASED
 from unrolled.recurrence import traced
 from unrolled.sizes import named, solve
 

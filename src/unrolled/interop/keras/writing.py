@@ -23,7 +23,7 @@ from unrolled.interop.keras.forms import (
 )
 from unrolled.interop.recognise import article
 from unrolled.nn import GRU, LSTM, RNN, Recurrent
-from unrolled.nn.dropins import TORCH_NAMES
+from unrolled.nn.torch_cells import TORCH_NAMES
 
 
 def to_keras(module: Recurrent | RNN | GRU | LSTM) -> tuple[KerasLayer, ...]:

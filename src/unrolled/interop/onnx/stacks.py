@@ -12,8 +12,8 @@ from unrolled import sizes
 from unrolled.cell import Cell
 from unrolled.lower import Plan, lower
 from unrolled.nn import GRU, LSTM, RNN, Recurrent
-from unrolled.nn.dropins import TORCH_NAMES
 from unrolled.nn.parameters import layer_sizes
+from unrolled.nn.torch_cells import TORCH_NAMES
 from unrolled.recurrence import traced
 
 Params = Mapping[str, Tensor]
