@@ -281,6 +281,7 @@ def _define() -> None:
         LIBRARY.impl(name, run, "CompositeExplicitAutograd")
         torch.library.register_fake(f"unrolled::{name}", fake, lib=LIBRARY)
     LIBRARY.impl("recurrence_uneven", _derivative, "Autograd")
+    LIBRARY.impl("recurrence_uneven", _derivative, "FuncTorchBatchedDecomposition")
 
 
 _define()
