@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 from torch.nn.utils.rnn import PackedSequence
 
-from unrolled.masking import Masking
+from unrolled.masking import Masking, are_hidden
 from unrolled.operators import torch_looks_on
 from unrolled.packing import Lengths, Packing, packing
 from unrolled.steps import EVEN, OPPOSITE, Steps
@@ -128,6 +128,11 @@ def _single(x: Tensor, lengths: Lengths | None, resets: Tensor | None) -> Batch:
 
 
 def _packed(x: PackedSequence, resets: Tensor | None, batch_first: bool) -> Batch:
+    if are_hidden(x.batch_sizes):
+        raise ValueError(
+            "a PackedSequence that is made within vmap does not say its lengths: give the padded "
+            "tensor and lengths="
+        )
     sizes = tuple(cast("list[int]", x.batch_sizes.tolist()))
     batch, n_steps = sizes[0], len(sizes)
     order, back = x.sorted_indices, x.unsorted_indices
