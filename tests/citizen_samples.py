@@ -77,7 +77,7 @@ SAMPLES = {
         ("lengths",),
     ),
     "composed": Sample(
-        lambda **o: ur.Recurrent(ur.residual(ur.layer_norm(cells.gru, "h")), D, D, 2, **o),
+        lambda **o: ur.Recurrent(ur.residual(cells.gru_cho), D, D, 2, **o),
         ("lengths",),
     ),
     "noisy": Sample(_stack(ur.zoneout(cells.lstm, h=0.5), bidirectional=True)),

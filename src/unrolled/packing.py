@@ -35,7 +35,9 @@ class Packing:
 
     def pack(self, x: Tensor) -> Tensor:
         """[T, B, …] as [1, N, …]."""
-        return x.flatten(0, 1).index_select(0, self.rows).unsqueeze(0)
+        # The vmap of is_grads_batched knows no flatten.
+        rows = x.reshape(x.shape[0] * x.shape[1], *x.shape[2:])
+        return rows.index_select(0, self.rows).unsqueeze(0)
 
     def unpack(self, packed: Tensor) -> Tensor:
         """[1, N, …] as [T, B, …], with zeros past each example's end."""
