@@ -18,9 +18,10 @@ SOURCE = Path(__file__).parent.parent / "src" / PACKAGE
 
 # From the bottom up. A module imports from its own layer and from those below it.
 CORE = """
-    sizes ir steps packing walk ops verify serialize locations builder proxy functions returned
-    tracer trace interpret latex specs signature rules cell naive passes lower backends compiled
-    arguments differentiable saved operator_checks operators operators_uneven recurrence pickling
+    sizes ir steps masking packing walk ops verify serialize locations builder proxy functions
+    returned tracer trace interpret latex specs signature rules cell naive passes lower backends
+    compiled arguments differentiable padded saved operator_checks operators operators_uneven
+    recurrence pickling
 """
 LAYERS = (
     {"errors"},

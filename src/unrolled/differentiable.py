@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 from torch.autograd import forward_ad
 
-from unrolled.backends.protocol import Gradients, Run
+from unrolled.backends.protocol import Gradients, Kernel, Run
 from unrolled.backends.reference import ReferenceKernel
 from unrolled.compiled import Compiled
 from unrolled.steps import EVEN, Steps
@@ -61,17 +61,28 @@ def torch_transforms() -> bool:
     )
 
 
+def _batched(cotangents: Sequence[Tensor]) -> bool:
+    """Whether one is batched by ``is_grads_batched`` or ``jacobian(vectorize=True)``.
+
+    They have a ``vmap`` of their own, from before torch.func.
+    """
+    is_batched = torch._C._functorch.is_legacy_batchedtensor  # pyright: ignore
+    return any(map(is_batched, cotangents))
+
+
 @dataclass(frozen=True, eq=False)
 class Call:
     """What is called, besides tensors: the kernel's plan, its outputs' names, and the way through.
 
-    ``parameters`` are the names of the parameters' tensors.
+    ``parameters`` are the names of the parameters' tensors.  ``again`` is what runs in the place of
+    a kernel that torch can't record; by default the reference kernel of the plan.
     """
 
     compiled: Compiled
     outputs: tuple[str, ...]
     parameters: tuple[str, ...]
     steps: Steps = EVEN
+    again: Kernel | None = None
 
 
 class Recurrence(torch.autograd.Function):
@@ -103,8 +114,9 @@ class Recurrence(torch.autograd.Function):
         n, n_outputs = len(call.parameters), len(call.outputs)
         parameters = dict(zip(call.parameters, saved[:n], strict=True))
         kernel = call.compiled.kernel
-        if torch.is_grad_enabled() or torch_transforms():
-            kernel = kernel if kernel.differentiable else ReferenceKernel(call.compiled.plan)
+        if torch.is_grad_enabled() or torch_transforms() or _batched(d):
+            if not kernel.differentiable:
+                kernel = call.again or ReferenceKernel(call.compiled.plan)
             run: Run = kernel.forward(x, states, parameters, True, call.steps, fresh)
             residuals = run.residuals
         else:

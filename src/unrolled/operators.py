@@ -316,6 +316,7 @@ def _define() -> None:
         LIBRARY.impl(name, run, "CompositeExplicitAutograd")
         torch.library.register_fake(f"unrolled::{name}", fake, lib=LIBRARY)
     LIBRARY.impl("recurrence", _derivative, "Autograd")
+    LIBRARY.impl("recurrence", _derivative, "FuncTorchBatchedDecomposition")
 
 
 _define()

@@ -3,7 +3,7 @@
 For whoever records programs (see :mod:`unrolled.operators`) a padded batch and the tensor of its
 lengths: how much there is of a packed one is known only when the program runs, and so packing
 happens in here.  For the same reason nothing is kept for the backward pass but the arguments, and
-it runs forward once more.
+it runs forward once more, in segments where there is a ``checkpoint``.
 
 ``unrolled::recurrence_uneven``            what a user calls, with its derivative
 ``unrolled::recurrence_uneven_backward``   the backward pass
@@ -18,6 +18,12 @@ from typing import Any, cast
 import torch
 from torch import Tensor
 
+from unrolled.backends.checkpointed import (
+    Checkpoint,
+    Checkpointed,
+    check_checkpoint,
+    segment,
+)
 from unrolled.backends.protocol import Gradients, Run, Stepper, Values
 from unrolled.backends.reference import ReferenceKernel
 from unrolled.compiled import Compiled, compile_plan
@@ -26,18 +32,20 @@ from unrolled.ir import Var, concrete
 from unrolled.lower import Plan, lower
 from unrolled.operator_checks import check, check_count, check_tensor
 from unrolled.operators import LIBRARY, graph_of, own
-from unrolled.packing import Packing
+from unrolled.padded import Padded
 from unrolled.steps import EVEN, Steps
-from unrolled.walk import walk
 
 _ARGUMENTS = (
     "str backend, bool opposite, Tensor? lengths, Tensor? resets, Tensor x, Tensor[] states, "
     "Tensor[] fresh, Tensor[] parameters"
 )
+_CHECKPOINT = "str? checkpoint=None"  # "sqrt", or digits
+
 SCHEMAS = {
-    "recurrence_uneven": f"(str step, {_ARGUMENTS}) -> (Tensor[], Tensor[])",
+    "recurrence_uneven": f"(str step, {_ARGUMENTS}, {_CHECKPOINT}) -> (Tensor[], Tensor[])",
     "recurrence_uneven_backward": (
-        f"(str step, str[] wrt, {_ARGUMENTS}, Tensor[] d_outputs, Tensor[] d_states) -> Tensor[]"
+        f"(str step, str[] wrt, {_ARGUMENTS}, Tensor[] d_outputs, Tensor[] d_states, "
+        f"{_CHECKPOINT}) -> Tensor[]"
     ),
 }
 """Results: outputs and final states; the cotangents of the states, of ``fresh``, then of ``wrt``
@@ -55,35 +63,32 @@ def _compiled(step: str, wrt: tuple[str, ...], backend: str, device: str) -> Com
     return compile_plan(_plan(step, wrt), backend, device)
 
 
-def _sorted(
-    how: Packing | None, x: Tensor, states: Sequence[Tensor], fresh: Sequence[Tensor]
-) -> tuple[Tensor, list[Tensor], list[Tensor]]:
-    if how is None:
-        return x, list(states), list(fresh)
-    return how.pack(x), [how.sort(s) for s in states], [how.sort(s) for s in fresh]
+def _padded(
+    step: str, wrt: tuple[str, ...], backend: str, checkpoint: str | None, x: Tensor
+) -> Padded:
+    compiled = _compiled(step, wrt, backend, x.device.type)
+    kernel = compiled.kernel
+    if wrt and checkpoint is not None:
+        every = segment("sqrt" if checkpoint == "sqrt" else int(checkpoint), x.shape[0])
+        kernel = Checkpointed(kernel, compiled.plan, every)
+    return Padded(kernel, compiled.plan)
 
 
-def _named(how: Packing | None, step: str, given: Sequence[Tensor]) -> dict[str, Tensor]:
-    """Noise, which is packed as ``x`` is, and parameters by name."""
-    pairs = zip(graph_of(step).given, given, strict=True)
-    return {v.name: how.pack(t) if how is not None and v.per_step else t for v, t in pairs}
+def _named(step: str, given: Sequence[Tensor]) -> dict[str, Tensor]:
+    return dict(zip((v.name for v in graph_of(step).given), given, strict=True))
 
 
 def _forward(
     step: str, backend: str, opposite: bool, lengths: Tensor | None, resets: Tensor | None,
     x: Tensor, states: Sequence[Tensor], fresh: Sequence[Tensor], parameters: Sequence[Tensor],
+    checkpoint: str | None = None,
 ) -> tuple[list[Tensor], list[Tensor]]:  # fmt: skip
     _check(step, x, states, fresh, parameters)
-    how, steps = walk(x, lengths, resets, reverse=opposite)
-    rows, its_states, its_fresh = _sorted(how, x, states, fresh)
-    kernel = _compiled(step, (), backend, x.device.type).kernel
-    given = _named(how, step, parameters)
-    run = kernel.forward(rows, its_states, given, False, steps, its_fresh)
+    kernel = _padded(step, (), backend, checkpoint, x)
+    steps = Steps(opposite, None, resets, lengths)
+    run = kernel.forward(x, states, _named(step, parameters), False, steps, fresh)
     outputs = [run.outputs[o.name] for o in graph_of(step).outputs]
-    final = list(run.states)
-    if how is not None:
-        outputs, final = [how.unpack(y) for y in outputs], [how.unsort(s) for s in final]
-    found = own([*outputs, *final], (x, *states, *fresh, *parameters))
+    found = own([*outputs, *run.states], (x, *states, *fresh, *parameters))
     return found[: len(outputs)], found[len(outputs) :]
 
 
@@ -91,6 +96,7 @@ def _backward(
     step: str, wrt: Sequence[str], backend: str, opposite: bool, lengths: Tensor | None,
     resets: Tensor | None, x: Tensor, states: Sequence[Tensor], fresh: Sequence[Tensor],
     parameters: Sequence[Tensor], d_outputs: Sequence[Tensor], d_states: Sequence[Tensor],
+    checkpoint: str | None = None,
 ) -> list[Tensor]:  # fmt: skip
     _check(step, x, states, fresh, parameters)
     graph = graph_of(step)
@@ -100,31 +106,20 @@ def _backward(
         check_tensor(f"d_{output.name}", d, (*x.shape[:2], *concrete(output.var.shape)), x)
     for var, d in zip(graph.states, d_states, strict=True):
         check_tensor(f"d_{var.name}", d, (x.shape[1], *concrete(var.shape)), x)
-    how, steps = walk(x, lengths, resets, reverse=opposite)
-    rows, its_states, its_fresh = _sorted(how, x, states, fresh)
-    kernel = _compiled(step, tuple(wrt), backend, x.device.type).kernel
-    given = _named(how, step, parameters)
-    run = kernel.forward(rows, its_states, given, True, steps, its_fresh)
-    if how is not None:
-        d_outputs = [how.pack(d) for d in d_outputs]
-        d_states = [how.sort(d) for d in d_states]
+    kernel = _padded(step, tuple(wrt), backend, checkpoint, x)
+    steps = Steps(opposite, None, resets, lengths)
+    run = kernel.forward(x, states, _named(step, parameters), True, steps, fresh)
     named = {o.name: d for o, d in zip(graph.outputs, d_outputs, strict=True)}
     found = kernel.backward(run.residuals, named, d_states, steps)
-    back = [*found.states, *found.fresh]
     values = [found.outputs[v.name] for v in _sources(step, wrt)]
-    if how is not None:
-        back = [how.unsort(d) for d in back]
-        inputs = {v.name for v in graph.inputs}
-        values = [
-            how.unpack(d) if v.name in inputs else d
-            for v, d in zip(_sources(step, wrt), values, strict=True)
-        ]
+    back = [*found.states, *found.fresh]
     return own([*back, *values], (x, *states, *fresh, *parameters, *d_outputs, *d_states))
 
 
 def _fake_forward(
     step: str, backend: str, opposite: bool, lengths: Tensor | None, resets: Tensor | None,
     x: Tensor, states: Sequence[Tensor], fresh: Sequence[Tensor], parameters: Sequence[Tensor],
+    checkpoint: str | None = None,
 ) -> tuple[list[Tensor], list[Tensor]]:  # fmt: skip
     _check(step, x, states, fresh, parameters)
     outputs = graph_of(step).outputs
@@ -136,8 +131,9 @@ def _fake_backward(
     step: str, wrt: Sequence[str], backend: str, opposite: bool, lengths: Tensor | None,
     resets: Tensor | None, x: Tensor, states: Sequence[Tensor], fresh: Sequence[Tensor],
     parameters: Sequence[Tensor], d_outputs: Sequence[Tensor], d_states: Sequence[Tensor],
+    checkpoint: str | None = None,
 ) -> list[Tensor]:  # fmt: skip
-    given = dict(zip((v.name for v in graph_of(step).given), parameters, strict=True))
+    given = _named(step, parameters)
     given[graph_of(step).inputs[0].name] = x
     values = [given[v.name] for v in _sources(step, wrt)]
     return [t.new_empty(t.shape) for t in (*states, *fresh, *values)]
@@ -166,8 +162,10 @@ class _Operators:
 
     differentiable = False
 
-    def __init__(self, step: str, wrt: tuple[str, ...], backend: str) -> None:
-        self._step, self._wrt, self._backend = step, wrt, backend
+    def __init__(
+        self, step: str, wrt: tuple[str, ...], backend: str, checkpoint: str | None
+    ) -> None:
+        self._step, self._wrt, self._backend, self._checkpoint = step, wrt, backend, checkpoint
         graph = graph_of(step)
         self._outputs = [o.name for o in graph.outputs]
         self._n_states = len(graph.states)
@@ -194,7 +192,7 @@ class _Operators:
         given = [parameters[name] for name in self._names]
         outputs, final = torch.ops.unrolled.recurrence_uneven(
             self._step, self._backend, steps.opposite, steps.lengths, steps.resets, x,
-            list(states), list(fresh), given,
+            list(states), list(fresh), given, self._checkpoint,
         )  # fmt: skip
         tensors = [x, *states, *fresh, *given]
         residuals = {str(k): t for k, t in enumerate(tensors)}
@@ -214,7 +212,7 @@ class _Operators:
         found = torch.ops.unrolled.recurrence_uneven_backward(
             self._step, self._wrt, self._backend, steps.opposite, steps.lengths, steps.resets, x,
             others[:n], others[n : n + n_fresh], others[n + n_fresh :],
-            [d_outputs[name] for name in self._outputs], list(d_states),
+            [d_outputs[name] for name in self._outputs], list(d_states), self._checkpoint,
         )  # fmt: skip
         sources = (v.name for v in _sources(self._step, self._wrt))
         values = dict(zip(sources, found[n + n_fresh :], strict=True))
@@ -224,6 +222,7 @@ class _Operators:
 def _derivative(
     step: str, backend: str, opposite: bool, lengths: Tensor | None, resets: Tensor | None,
     x: Tensor, states: Sequence[Tensor], fresh: Sequence[Tensor], parameters: Sequence[Tensor],
+    checkpoint: str | None = None,
 ) -> tuple[Sequence[Tensor], Sequence[Tensor]]:  # fmt: skip
     graph = graph_of(step)
     names = tuple(v.name for v in graph.given)
@@ -231,29 +230,24 @@ def _derivative(
     check_count("parameters", parameters, names)
     steps = Steps(opposite, None, resets, lengths)
     if torch_transforms():
-        how, walked = walk(x, lengths, resets, reverse=opposite)
-        given = _named(how, step, parameters)
-        rows, its_states, its_fresh = _sorted(how, x, states, fresh)
-        run = ReferenceKernel(_plan(step, ())).forward(
-            rows, its_states, given, False, walked, its_fresh
+        plan = _plan(step, ())
+        run = Padded(ReferenceKernel(plan), plan).forward(
+            x, states, _named(step, parameters), False, steps, fresh
         )
-        found = [run.outputs[name] for name in outputs]
-        if how is None:
-            return found, run.states
-        return [how.unpack(y) for y in found], [how.unsort(s) for s in run.states]
+        return [run.outputs[name] for name in outputs], run.states
     wrt = wanted(graph.inputs[0].name, graph.states, names, x, (*states, *fresh), parameters)
     if not wrt:
         with torch._C._AutoDispatchBelowAutograd():  # pyright: ignore[reportPrivateUsage]
             return torch.ops.unrolled.recurrence_uneven(
-                step, backend, opposite, lengths, resets, x, states, fresh, parameters
+                step, backend, opposite, lengths, resets, x, states, fresh, parameters, checkpoint
             )
     inner = _compiled(step, wrt, backend, x.device.type)
-    compiled = Compiled(inner.plan, inner.backend, _Operators(step, wrt, backend))
+    compiled = Compiled(inner.plan, inner.backend, _Operators(step, wrt, backend, checkpoint))
     results = cast(
         tuple[Tensor, ...],
         Recurrence.apply(
-            Call(compiled, outputs, names, steps), len(states), len(fresh), x, *states, *fresh,
-            *parameters,
+            Call(compiled, outputs, names, steps, Padded(ReferenceKernel(inner.plan), inner.plan)),
+            len(states), len(fresh), x, *states, *fresh, *parameters,
         ),
     )  # fmt: skip
     return list(results[: len(outputs)]), list(results[len(outputs) :])
@@ -262,6 +256,7 @@ def _derivative(
 def call(
     step: str,
     backend: str,
+    checkpoint: Checkpoint,
     steps: Steps,
     x: Tensor,
     states: tuple[Tensor, ...],
@@ -271,7 +266,7 @@ def call(
     """Outputs and final states; ``x`` is padded, and ``steps`` have the tensors that there are."""
     found, final = torch.ops.unrolled.recurrence_uneven(
         step, backend, steps.opposite, steps.lengths, steps.resets, x, list(states), list(fresh),
-        list(parameters),
+        list(parameters), None if checkpoint is None else str(check_checkpoint(checkpoint)),
     )  # fmt: skip
     return tuple(found), tuple(final)
 
@@ -286,6 +281,7 @@ def _define() -> None:
         LIBRARY.impl(name, run, "CompositeExplicitAutograd")
         torch.library.register_fake(f"unrolled::{name}", fake, lib=LIBRARY)
     LIBRARY.impl("recurrence_uneven", _derivative, "Autograd")
+    LIBRARY.impl("recurrence_uneven", _derivative, "FuncTorchBatchedDecomposition")
 
 
 _define()

@@ -13,6 +13,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from unrolled.masking import Masking, are_hidden
+from unrolled.steps import Steps
+
 Lengths = Tensor | Sequence[int]
 
 
@@ -32,7 +35,9 @@ class Packing:
 
     def pack(self, x: Tensor) -> Tensor:
         """[T, B, …] as [1, N, …]."""
-        return x.flatten(0, 1).index_select(0, self.rows).unsqueeze(0)
+        # The vmap of is_grads_batched knows no flatten.
+        rows = x.reshape(x.shape[0] * x.shape[1], *x.shape[2:])
+        return rows.index_select(0, self.rows).unsqueeze(0)
 
     def unpack(self, packed: Tensor) -> Tensor:
         """[1, N, …] as [T, B, …], with zeros past each example's end."""
@@ -46,23 +51,31 @@ class Packing:
         inside[self.rows] = True
         return mask & inside.view_as(mask)
 
-    def sort(self, state: Tensor, dim: int = 0) -> Tensor:
+    def sort(self, state: Tensor) -> Tensor:
         """The examples of a state, sorted."""
-        return state.index_select(dim, self.order)
+        return state.index_select(0, self.order)
 
-    def unsort(self, state: Tensor, dim: int = 0) -> Tensor:
+    def unsort(self, state: Tensor) -> Tensor:
         """The mirror of :meth:`sort`."""
-        return state.index_select(dim, self.back)
+        return state.index_select(0, self.back)
+
+    def steps(self, opposite: bool, resets: Tensor | None = None) -> Steps:
+        """The way through what was packed; ``resets`` are too, in the order of the walk."""
+        return Steps(opposite, self.batch_sizes, resets)
 
 
-def packing(lengths: Lengths, x: Tensor) -> Packing | None:
+def packing(lengths: Lengths, x: Tensor) -> Packing | Masking | None:
     """How to pack ``x`` [T, B, …] with these lengths; ``None`` where all are T.
 
     ``lengths`` are B whole numbers from 0 to T, in any order, as a tensor on any device or a
-    sequence.  Raises ``TypeError`` or ``ValueError`` where they are not.
+    sequence.  Raises ``TypeError`` or ``ValueError`` where they are not; but numbers that ``vmap``
+    hides can't be checked, and those beyond T are taken as T.
     """
     n_steps, batch = x.shape[:2]
-    given = _checked(lengths, n_steps, batch)
+    given = _whole(lengths, batch)
+    if are_hidden(given):
+        return Masking(given.to(x.device), n_steps)
+    given = _within(given.detach().cpu().long(), n_steps)
     if bool((given == n_steps).all()):
         return None
     ordered, order = given.sort(descending=True, stable=True)
@@ -81,15 +94,18 @@ def packing(lengths: Lengths, x: Tensor) -> Packing | None:
     )
 
 
-def _checked(lengths: Lengths, n_steps: int, batch: int) -> Tensor:
-    given = lengths.detach().cpu() if isinstance(lengths, Tensor) else torch.as_tensor(lengths)
+def _whole(lengths: Lengths, batch: int) -> Tensor:
+    given = lengths if isinstance(lengths, Tensor) else torch.as_tensor(lengths)
     if given.is_floating_point() or given.is_complex() or given.dtype is torch.bool:
         raise TypeError(f"lengths must be whole numbers, got {given.dtype}: convert with .long()")
     if given.shape != (batch,):
         raise ValueError(
             f"lengths must be [B] = [{batch}], one for each example, got {list(given.shape)}"
         )
-    given = given.long()
+    return given
+
+
+def _within(given: Tensor, n_steps: int) -> Tensor:
     wrong = ((given < 0) | (given > n_steps)).nonzero().flatten()
     if len(wrong):
         k = int(wrong[0])

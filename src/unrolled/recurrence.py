@@ -9,14 +9,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import lru_cache
-from math import isqrt
-from typing import Literal, cast
+from typing import cast
 
 import torch
 from torch import Tensor
 
 from unrolled import arguments, operators, operators_uneven
-from unrolled.backends.checkpointed import Checkpointed
+from unrolled.backends.checkpointed import Checkpoint, Checkpointed, segment
 from unrolled.cell import CELLS_BY_ID, Cell, as_cell
 from unrolled.compiled import Compiled, compile_plan
 from unrolled.differentiable import Call, Recurrence, torch_transforms, wanted
@@ -25,9 +24,6 @@ from unrolled.lower import lower
 from unrolled.packing import Lengths
 from unrolled.steps import Steps
 from unrolled.walk import unpacked, walk
-
-Checkpoint = int | Literal["sqrt"] | None
-"""Which states are kept for the backward pass: all, every so many steps, or every √T."""
 
 
 def recurrence(
@@ -116,12 +112,15 @@ def run(
     if not noise:
         cell = cell.evaluated
     if operators.torch_looks_on():
-        if checkpoint is not None:
-            raise ValueError(
-                "checkpoint= is for calls that run at once: under torch.compile, torch.export and "
-                "fake tensors leave it out"
-            )
-        return _as_operator(cell, x, states, params, noise, backend, steps, fresh, outputs)
+        return _as_operator(
+            cell, x, states, params, noise, backend, checkpoint, steps, fresh, outputs
+        )
+    if torch.jit.is_tracing():  # pyright: ignore[reportPrivateImportUsage]
+        raise RuntimeError(
+            "torch.jit.trace can't record compiled equations: take torch.export.export, or RNN, "
+            "GRU or LSTM with backend='auto', without lengths and resets, which are traced as "
+            "torch's own"
+        )
     packed_form = steps.batch_sizes is not None
     sizes = arguments.sizes(cell, x, states, params, packed_form)
     _check_fresh(cell, states, fresh)
@@ -134,7 +133,7 @@ def run(
     every = None
     if checkpoint is not None:
         n_steps = len(steps.batch_sizes) if steps.batch_sizes is not None else x.shape[0]
-        every = _segment(checkpoint, n_steps)
+        every = segment(checkpoint, n_steps)
     if torch_transforms():
         wrt, backend = (), "reference"
     compiled = compile_step(cell, sizes, x.dtype, outputs, wrt, backend, x.device.type)
@@ -173,6 +172,7 @@ def _as_operator(
     params: Mapping[str, Tensor],
     noise: Mapping[str, Tensor],
     backend: str,
+    checkpoint: Checkpoint,
     steps: Steps,
     fresh: tuple[Tensor, ...],
     outputs: tuple[str, ...],
@@ -187,14 +187,16 @@ def _as_operator(
             f"got {', '.join(noise)}"
         )
     given = [*(noise[name] for name in cell.noise), *(params[name] for name in cell.parameters)]
-    if steps.lengths is None and steps.resets is None and outputs == ("y",) and not steps.opposite:
+    plain = steps.lengths is None and steps.resets is None and outputs == ("y",)
+    plain = plain and checkpoint is None
+    if plain and not steps.opposite:
         y, final = torch.ops.unrolled.recurrence(step, backend, x, list(states), given)
         return (y,), tuple(final)
-    if steps.lengths is None and steps.resets is None and outputs == ("y",):
+    if plain:
         given[: len(noise)] = [m.flip(0) for m in given[: len(noise)]]
         y, final = torch.ops.unrolled.recurrence(step, backend, x.flip(0), list(states), given)
         return (y.flip(0),), tuple(final)
-    return operators_uneven.call(step, backend, steps, x, states, fresh, given)
+    return operators_uneven.call(step, backend, checkpoint, steps, x, states, fresh, given)
 
 
 def _fixed(shape: Sequence[int]) -> tuple[int, ...]:
@@ -229,22 +231,6 @@ def _step_text(
     sizes = arguments.step_sizes(cell, (1, *x), tuple((1, *s) for s in states), named)
     graph = traced(cell, sizes, dtype)
     return operators.step_text(graph if outputs == ("y",) else graph.giving(outputs))
-
-
-def check_checkpoint(checkpoint: Checkpoint) -> Checkpoint:
-    """``checkpoint`` if it is one, else ``ValueError``."""
-    whole = isinstance(checkpoint, int) and not isinstance(checkpoint, bool)
-    if checkpoint is None or checkpoint == "sqrt" or (whole and checkpoint >= 1):
-        return checkpoint
-    raise ValueError(
-        f"checkpoint={checkpoint!r}: expected 'sqrt' or the number of steps from one kept "
-        "state to the next, 1 or more"
-    )
-
-
-def _segment(checkpoint: int | Literal["sqrt"], n_steps: int) -> int:
-    checked = check_checkpoint(checkpoint)
-    return checked if isinstance(checked, int) else max(1, isqrt(n_steps))
 
 
 @lru_cache(maxsize=1024)

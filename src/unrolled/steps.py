@@ -25,8 +25,9 @@ class Steps:
     first.  ``resets``, [T, B] or [1, N] of bool, says before which step, in the order of the walk,
     a state is replaced by one that is given for this.
 
-    In a program that torch records, ``lengths`` [B] take the place of ``batch_sizes`` and values
-    are padded; resets are then as the user gave them.
+    Where they have no numbers yet, ``lengths`` [B] take the place of ``batch_sizes`` and values are
+    padded: within ``vmap``, and in a program that torch records, where resets are then as the user
+    gave them.
     """
 
     opposite: bool = False
@@ -37,7 +38,7 @@ class Steps:
     @property
     def even(self) -> bool:
         """Whether all steps are alike."""
-        return self.batch_sizes is None and self.resets is None
+        return self.batch_sizes is None and self.resets is None and self.lengths is None
 
     def sizes(self, lead: Sequence[int]) -> tuple[int, ...]:
         """The number of examples in each step of values [*lead, size]."""

@@ -7,21 +7,22 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from unrolled.masking import Masking
 from unrolled.packing import Lengths, Packing, packing
 from unrolled.steps import EVEN, OPPOSITE, Steps
 
 
 def walk(
     x: Tensor, lengths: Lengths | None, resets: Tensor | None, *, reverse: bool
-) -> tuple[Packing | None, Steps]:
+) -> tuple[Packing | Masking | None, Steps]:
     """How ``x`` [T, B, …] is packed, if it is, and walked through; ``resets`` are [T, B]."""
     if lengths is None and resets is None:
         return None, OPPOSITE if reverse else EVEN
     how = None if lengths is None else packing(lengths, x)
-    sizes = None if how is None else how.batch_sizes
-    if resets is None:
-        return how, Steps(reverse, sizes)
-    return how, Steps(reverse, sizes, borders(resets, x.shape[:2], x.device, how, reverse=reverse))
+    met = None
+    if resets is not None:
+        met = borders(resets, x.shape[:2], x.device, how, reverse=reverse)
+    return how, Steps(reverse, None, met) if how is None else how.steps(reverse, met)
 
 
 def unpacked(
@@ -38,7 +39,7 @@ def borders(
     resets: Tensor,
     lead: Sequence[int],
     device: torch.device,
-    how: Packing | None,
+    how: Packing | Masking | None,
     *,
     reverse: bool,
 ) -> Tensor:

@@ -380,8 +380,8 @@ def test_a_wrong_call_says_so_while_it_is_compiled() -> None:
         Exception, match=r"got x of 3 dimensions, 1 state.* and the parameters W_ih"
     ):
         run({"W_ih": p.parameters["W_ih"]})
-    with pytest.raises(Exception, match="checkpoint= is for calls that run at once"):
-        run({**p.parameters}, 2)
+    with pytest.raises(Exception, match="checkpoint=0: expected 'sqrt' or the number of steps"):
+        run({**p.parameters}, 0)
 
 
 def test_fake_tensors_get_fake_results() -> None:

@@ -18,6 +18,8 @@ class Carried:
     In a forward run, resets put the ``fresh`` states in before a step.  In a reverse run
     (``backwards``) the states are cotangents, and resets take them out after a step; their sums
     are ``taken_out``.  ``like`` is a value over all steps.
+
+    Padded sequences with lengths run forward only: torch differentiates what it transforms.
     """
 
     def __init__(
@@ -39,6 +41,10 @@ class Carried:
         self._resets = None if steps.resets is None else self.by_step(steps.resets)
         self._now = tuple(s[:0] for s in self._initial)
         self._ended: list[tuple[Tensor, ...]] = []
+        self._inside = None
+        if steps.lengths is not None:
+            every = torch.arange(lead[0], device=like.device)
+            self._inside = (every.unsqueeze(1) < steps.lengths).unsqueeze(2).unbind(0)
         out = backwards and self._resets is not None
         self.taken_out = tuple(torch.zeros_like(s) for s in self._initial) if out else ()
 
@@ -74,7 +80,11 @@ class Carried:
     def after(self, t: int, states: Sequence[tuple[Tensor, bool]]) -> None:
         """The states that leave step ``t``, each with whether it is one for each example."""
         n = self._sizes[t]
+        before = self._now
         self._now = tuple(s if own else s.expand(n, *s.shape) for s, own in states)
+        if self._inside is not None:
+            pairs = zip(self._now, before, strict=True)
+            self._now = tuple(torch.where(self._inside[t], s, was) for s, was in pairs)
         if self._resets is not None and self._backwards:
             reset = self._resets[t].unsqueeze(1)
             out = [torch.where(reset, s, torch.zeros_like(s)) for s in self._now]

@@ -10,6 +10,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from math import isqrt
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -18,7 +20,27 @@ from unrolled.backends.protocol import Gradients, Kernel, Run, Stepper, Values
 from unrolled.lower import Plan
 from unrolled.steps import EVEN, Steps
 
+Checkpoint = int | Literal["sqrt"] | None
+"""Which states are kept for the backward pass: all, every so many steps, or every √T."""
+
 _STATE, _PARAMETER, _FRESH = "state:", "parameter:", "fresh:"
+
+
+def check_checkpoint(checkpoint: Checkpoint) -> Checkpoint:
+    """``checkpoint`` if it is one, else ``ValueError``."""
+    whole = isinstance(checkpoint, int) and not isinstance(checkpoint, bool)
+    if checkpoint is None or checkpoint == "sqrt" or (whole and checkpoint >= 1):
+        return checkpoint
+    raise ValueError(
+        f"checkpoint={checkpoint!r}: expected 'sqrt' or the number of steps from one kept "
+        "state to the next, 1 or more"
+    )
+
+
+def segment(checkpoint: int | Literal["sqrt"], n_steps: int) -> int:
+    """The number of steps from one kept state to the next; ``ValueError`` where it is none."""
+    checked = check_checkpoint(checkpoint)
+    return checked if isinstance(checked, int) else max(1, isqrt(n_steps))
 
 
 class Checkpointed:

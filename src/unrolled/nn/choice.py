@@ -40,11 +40,11 @@ def runs_ours(input: Any, weight: Tensor, batch_first: bool) -> bool:
     if torch_transforms():
         return weight.dtype in _DTYPES
     data = input.data if isinstance(input, PackedSequence) else input
-    if data.device.type != "cpu" or data.dtype != weight.dtype:
+    if data.device.type != "cpu":
         return False
     if torch.compiler.is_compiling():
         return weight.dtype in _DTYPES
-    if not can_run(weight):
+    if data.dtype != weight.dtype or not can_run(weight):
         return False
     return not torch.is_autocast_enabled("cpu") and _steps(input, batch_first) >= LEAST_STEPS
 

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
 from unrolled.cell import Cell
+from unrolled.differentiable import torch_transforms
 from unrolled.ir import Graph
 from unrolled.nn import choice, stack, stock
 from unrolled.nn.checks import (
@@ -81,13 +82,15 @@ class _DropIn(nn.RNNBase):
             with parametrize.cached():  # torch reads each several times, and may draw it anew
                 self._flat_weights = [getattr(self, name) for name in self._flat_weights_names]
                 return super().forward(input, hx)
-        except Exception:
+        except Exception as error:
             # Torch's kernels refuse all that they can't run, so a check before each call, a tenth
             # of the time of one step, would only change the words.
             try:
                 self._checked(input, hx)
             except (TypeError, ValueError, RuntimeError) as clearer:
                 raise clearer from None
+            if torch_transforms():
+                raise RuntimeError(stock.NO_RULES) from error
             raise
 
     def _runs_ours(self, input: object) -> bool:

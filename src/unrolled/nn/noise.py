@@ -34,4 +34,5 @@ def _over_steps(mask: Tensor, x: Tensor, steps: Steps) -> Tensor:
 
 
 def _drawn(shape: tuple[int, ...], p: float, like: Tensor) -> Tensor:
-    return torch.empty(shape, dtype=like.dtype, device=like.device).bernoulli_(p)
+    # Not in place, which vmap could not draw anew for each of its entries.
+    return torch.bernoulli(torch.empty(shape, dtype=like.dtype, device=like.device), p)

@@ -9,6 +9,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
+from unrolled.backends.checkpointed import Checkpoint, check_checkpoint
 from unrolled.cell import Cell, as_cell
 from unrolled.ir import Graph
 from unrolled.nn import stack
@@ -30,7 +31,6 @@ from unrolled.nn.sequences import Input, gather
 from unrolled.nn.state import as_state
 from unrolled.nn.stream import Source, Stream
 from unrolled.packing import Lengths
-from unrolled.recurrence import Checkpoint, check_checkpoint
 
 
 class Recurrent(nn.Module):

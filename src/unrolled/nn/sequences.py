@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 from torch.nn.utils.rnn import PackedSequence
 
+from unrolled.masking import Masking, are_hidden
 from unrolled.operators import torch_looks_on
 from unrolled.packing import Lengths, Packing, packing
 from unrolled.steps import EVEN, OPPOSITE, Steps
@@ -37,9 +38,9 @@ class Batch:
     steps: tuple[Steps, Steps]
     size: int
     restore: Callable[[Tensor], Tensor | PackedSequence]
-    single: bool = False
     order: Tensor | None = None
     back: Tensor | None = None
+    single: bool = False
 
     def states_in(self, states: Sequence[Tensor]) -> States:
         """The user's states as [rows, B, size] in the order of the examples inside."""
@@ -92,7 +93,7 @@ def gather(
     if how is None:
         return Batch(time_major, steps, time_major.shape[1], restore)
     data = how.pack(time_major)
-    return Batch(data, steps, len(how.order), restore, order=how.order, back=how.back)
+    return Batch(data, steps, x.shape[0 if batch_first else 1], restore, how.order, how.back)
 
 
 def batch_size(x: Tensor | PackedSequence, *, batch_first: bool) -> int:
@@ -127,6 +128,11 @@ def _single(x: Tensor, lengths: Lengths | None, resets: Tensor | None) -> Batch:
 
 
 def _packed(x: PackedSequence, resets: Tensor | None, batch_first: bool) -> Batch:
+    if are_hidden(x.batch_sizes):
+        raise ValueError(
+            "a PackedSequence that is made within vmap does not say its lengths: give the padded "
+            "tensor and lengths="
+        )
     sizes = tuple(cast("list[int]", x.batch_sizes.tolist()))
     batch, n_steps = sizes[0], len(sizes)
     order, back = x.sorted_indices, x.unsorted_indices
@@ -186,15 +192,16 @@ def _time_major(resets: Tensor | None, batch_first: bool) -> Tensor | None:
 def _both_ways(
     lead: Sequence[int],
     resets: Tensor | None,
-    how: Packing | None,
+    how: Packing | Masking | None,
     device: torch.device,
     sizes: tuple[int, ...] | None = None,
 ) -> tuple[Steps, Steps]:
     """Steps of both directions; ``resets`` are [T, B], and packed with the data."""
-    sizes = how.batch_sizes if how is not None else sizes
-    if resets is None:
-        if sizes is None:
-            return EVEN, OPPOSITE
-        return Steps(False, sizes), Steps(True, sizes)
-    forward, backward = (borders(resets, lead, device, how, reverse=r) for r in (False, True))
+    if resets is None and how is None and sizes is None:
+        return EVEN, OPPOSITE
+    forward = backward = None
+    if resets is not None:
+        forward, backward = (borders(resets, lead, device, how, reverse=r) for r in (False, True))
+    if how is not None:
+        return how.steps(False, forward), how.steps(True, backward)
     return Steps(False, sizes, forward), Steps(True, sizes, backward)

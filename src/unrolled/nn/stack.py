@@ -6,7 +6,6 @@ between layers.  Sequences of several lengths stay packed from the first layer t
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
@@ -16,11 +15,12 @@ from torch import Tensor
 from torch.nn import functional as F
 from torch.nn.utils.rnn import PackedSequence
 
+from unrolled.backends.checkpointed import Checkpoint
 from unrolled.cell import Cell
 from unrolled.nn.checks import StateGroup, autocasts
 from unrolled.nn.noise import draw
 from unrolled.nn.sequences import Batch, States
-from unrolled.recurrence import Checkpoint, run
+from unrolled.recurrence import run
 from unrolled.specs import NoiseSpec
 
 Params = Mapping[str, Tensor]
@@ -64,16 +64,13 @@ def call(
     """
     data = batch.data
     states, fresh = batch.states_in(states), batch.states_in(fresh)
-    with contextlib.ExitStack() as scope:
-        if autocasts(data):
-            dtype = next(iter(layers[0].directions[0].values()), data).dtype
-            data, states = data.to(dtype), tuple(s.to(dtype) for s in states)
-            fresh = tuple(s.to(dtype) for s in fresh)
-            scope.enter_context(torch.autocast(data.device.type, enabled=False))
-        initial = rows(groups, states)
-        put_in = rows(groups, fresh) if fresh else [()] * len(initial)
-        y, finals, extras = _run(layers, batch, data, initial, put_in, options)
-    return batch.restore(y), batch.states_out(tensors(groups, finals)), extras
+    if not autocasts(data):
+        return _run(groups, layers, batch, data, states, fresh, options)
+    dtype = next(iter(layers[0].directions[0].values()), data).dtype
+    data, states = data.to(dtype), tuple(s.to(dtype) for s in states)
+    fresh = tuple(s.to(dtype) for s in fresh)
+    with torch.autocast(data.device.type, enabled=False):
+        return _run(groups, layers, batch, data, states, fresh, options)
 
 
 def rows(groups: Sequence[StateGroup], states: Sequence[Tensor]) -> list[States]:
@@ -97,13 +94,16 @@ def tensors(groups: Sequence[StateGroup], states: Sequence[States]) -> States:
 
 
 def _run(
+    groups: Sequence[StateGroup],
     layers: Sequence[Layer],
     batch: Batch,
     data: Tensor,
-    initial: Sequence[States],
-    fresh: Sequence[States],
+    states: States,
+    fresh: States,
     options: Options,
-) -> tuple[Tensor, list[States], Extras]:
+) -> tuple[Tensor | PackedSequence, States, Extras]:
+    initial = rows(groups, states)
+    put_in = rows(groups, fresh) if fresh else [()] * len(initial)
     finals: list[States] = []
     extras: dict[str, list[Tensor]] = {name: [] for name in options.outputs}
     for layer in layers:
@@ -114,7 +114,7 @@ def _run(
             row = len(finals)
             (y, *others), final = run(
                 layer.cell, data, initial[row], params, draw(layer.noise, batch.size, data, steps),
-                options.backend, options.checkpoint, steps, fresh[row], ("y", *options.outputs),
+                options.backend, options.checkpoint, steps, put_in[row], ("y", *options.outputs),
             )  # fmt: skip
             outputs.append(y)
             finals.append(final)
@@ -122,4 +122,4 @@ def _run(
                 extras[name].append(value)
         data = outputs[0] if len(outputs) == 1 else torch.cat(outputs, -1)
     restored = {name: tuple(map(batch.restore, values)) for name, values in extras.items()}
-    return data, finals, restored
+    return batch.restore(data), batch.states_out(tensors(groups, finals)), restored

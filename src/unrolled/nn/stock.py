@@ -15,6 +15,13 @@ NAME = "torch"
 """What these kernels are called as a backend."""
 
 
+NO_RULES = (
+    "torch's own kernels, which backend='torch' runs, have no rules for some of torch.func's "
+    "transforms and of forward-mode AD: take backend='auto', which runs the equations there"
+)
+"""What is said where they fail within one."""
+
+
 @dataclass(frozen=True)
 class Kernel:
     """A kernel, and whether its backward pass can be differentiated or run after ``.eval()``."""
