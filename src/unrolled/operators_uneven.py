@@ -122,8 +122,14 @@ def _fake_forward(
     checkpoint: str | None = None,
 ) -> tuple[list[Tensor], list[Tensor]]:  # fmt: skip
     _check(step, x, states, fresh, parameters)
-    outputs = graph_of(step).outputs
-    made = [x.new_empty(*x.shape[:2], *concrete(o.var.shape)) for o in outputs]
+    made = [
+        x.new_empty(
+            *x.shape[:2],
+            *concrete(o.var.shape),
+            dtype=torch.bool if o.var.dtype == "bool" else x.dtype,
+        )
+        for o in graph_of(step).outputs
+    ]
     return made, [s.new_empty(s.shape) for s in states]
 
 

@@ -96,6 +96,8 @@ def packing(lengths: Lengths, x: Tensor) -> Packing | Masking | None:
 
 def _whole(lengths: Lengths, batch: int) -> Tensor:
     given = lengths if isinstance(lengths, Tensor) else torch.as_tensor(lengths)
+    if not given.numel():
+        given = given.long()
     if given.is_floating_point() or given.is_complex() or given.dtype is torch.bool:
         raise TypeError(f"lengths must be whole numbers, got {given.dtype}: convert with .long()")
     if given.shape != (batch,):

@@ -65,6 +65,8 @@ def recurrence(
     """
     cell = as_cell(cell)
     states = _tuple("state", state)
+    if lengths is not None or resets is not None:
+        _check_batch(x, states, reset_to, noise)
     packing, steps = (unpacked if operators.torch_looks_on() else walk)(
         x, lengths, resets, reverse=reverse
     )
@@ -82,6 +84,32 @@ def recurrence(
     if packing is None:
         return y, final
     return packing.unpack(y), tuple(map(packing.unsort, final))
+
+
+def _check_batch(
+    x: object,
+    states: Sequence[object],
+    fresh: Sequence[object] | None,
+    noise: Mapping[str, object] | None,
+) -> None:
+    """Whether all have the batch of ``x``, which packing takes at its word."""
+    if not isinstance(x, Tensor):
+        raise TypeError(f"x must be a tensor, got {type(x).__name__}")
+    if x.dim() != 3:
+        raise ValueError(f"x must be [T, B, D], got the shape {list(x.shape)}")
+    steps, batch = x.shape[:2]
+    given = [("state", s) for s in states] + [("reset_to", s) for s in fresh or ()]
+    for name, s in given:
+        if not isinstance(s, Tensor):
+            raise TypeError(f"{name} must hold tensors, got {type(s).__name__}")
+        if s.dim() != 2 or s.shape[0] != batch:
+            raise ValueError(f"{name} must be [B, size] with B = {batch}, got {list(s.shape)}")
+    for name, m in (noise or {}).items():
+        if not isinstance(m, Tensor) or m.shape[:2] != (steps, batch):
+            got = list(m.shape) if isinstance(m, Tensor) else type(m).__name__
+            raise ValueError(
+                f"noise {name} must be [T, B, size] = [{steps}, {batch}, …], got {got}"
+            )
 
 
 def _tuple(name: str, states: object) -> tuple[Tensor, ...]:

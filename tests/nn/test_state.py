@@ -47,6 +47,9 @@ def test_select_reorders_as_beam_search_does() -> None:
     x = torch.randn(2, 6, 3)
     y, _ = layer(x[:, chosen], state.select(chosen))
     torch.testing.assert_close(y, layer(x, state)[0][:, chosen])
+    assert state.select([])[0].shape == (2, 0, 4)
+    mask = torch.tensor([True, False, False, True, False, False])
+    assert torch.equal(state.select(mask)[1], state[1][:, [0, 3]])
     with pytest.raises(IndexError, match=r"examples are \[6\]: expected numbers from 0 to 5"):
         state.select([6])
     _, single = layer(x[:, 0])

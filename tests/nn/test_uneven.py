@@ -10,6 +10,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
+from torch.utils.flop_counter import FlopCounterMode
 
 import unrolled as ur
 from layer_samples import assert_near
@@ -270,6 +271,10 @@ def test_lengths_and_resets_that_do_not_fit() -> None:
     assert refused(TypeError, lambda: layer(x, resets=borders.float())) == (
         "resets must be a tensor of torch.bool, got torch.float32: convert with .bool()"
     )
+    first = a_layer("cpu", batch_first=True)
+    assert refused(ValueError, lambda: first(x.transpose(0, 1), resets=borders)) == (
+        "resets must be [B, T] = [6, 7], got [7, 6]"
+    )
     theirs = ur.GRU(D, H, backend="torch")
     assert refused(ValueError, lambda: theirs(x.float(), lengths=LENGTHS)) == (
         "backend='torch' has neither lengths nor resets: take another, such as 'auto', or a "
@@ -293,3 +298,95 @@ def test_reset_to_needs_resets_and_the_states_form() -> None:
         "reset_to: state h must be [6, 5] of torch.float64 on cpu, as in state, "
         "got [2, 5] of torch.float64 on cpu"
     )
+
+
+def test_a_recurrence_whose_batch_does_not_fit_its_lengths() -> None:
+    x, borders = a_batch()
+    layer = a_layer("cpu", cell=cells.gru)
+    params = {n: getattr(layer, n + "_l0") for n in layer.cell.parameters}
+    for n in (B - 1, B + 1):
+        h = x.new_zeros(n, H)
+        assert (
+            refused(
+                ValueError, lambda h=h: ur.recurrence(cells.gru, x, (h,), params, lengths=LENGTHS)
+            )
+            == f"state must be [B, size] with B = 6, got [{n}, 5]"
+        )
+    h = x.new_zeros(B, H)
+    assert (
+        refused(
+            ValueError,
+            lambda: ur.recurrence(
+                cells.gru, x, (h,), params, lengths=LENGTHS, resets=borders, reset_to=(h[:2],)
+            ),
+        )
+        == "reset_to must be [B, size] with B = 6, got [2, 5]"
+    )
+    assert (
+        refused(
+            TypeError, lambda: ur.recurrence(cells.gru, x.numpy(), (h,), params, lengths=LENGTHS)
+        )
+        == "x must be a tensor, got ndarray"
+    )
+    assert (
+        refused(
+            ValueError,
+            lambda: ur.recurrence(
+                ur.zoneout(cells.gru, h=0.5),
+                x,
+                (h,),
+                params,
+                lengths=LENGTHS,
+                noise={"zoneout_h": torch.ones(B, T, H)},
+            ),
+        )
+        == "noise zoneout_h must be [T, B, size] = [7, 6, …], got [6, 7, 5]"
+    )
+    assert refused(TypeError, lambda: layer(x, outputs="rz")) == (
+        "outputs: expected names in a sequence, got 'rz': ('rz',)"
+    )
+
+
+def test_no_sequences_at_all() -> None:
+    y, state = a_layer("cpu")(torch.zeros(T, 0, D, dtype=torch.float64), lengths=[])
+    assert y.shape == (T, 0, H)
+    assert state[0].shape == (2, 0, H)
+
+
+# --- recorded
+
+
+@ur.cell
+def spiking(x, h, *, W=ur.param("H", "D"), U=ur.param("H", "H")):  # type: ignore[no-untyped-def]
+    n = torch.tanh(W @ x + U @ h)
+    spikes = n > 0
+    return n
+
+
+def test_recorded_single_sequences_and_masks_as_outputs() -> None:
+    x, borders = a_batch()
+    layer = a_layer("cpu", cell=spiking, bidirectional=True)
+
+    def call(x: Tensor, resets: Tensor) -> tuple[Tensor, Tensor]:
+        y, _, more = layer(x, resets=resets, outputs=("spikes",))
+        return y, torch.where(more["spikes"][0], 1.0, -1.0)
+
+    compiled = torch.compile(call, fullgraph=True, backend="aot_eager")
+    for found, expected in zip(
+        compiled(x[:, 0], borders[:, 0]), call(x[:, 0], borders[:, 0]), strict=True
+    ):
+        torch.testing.assert_close(found, expected)
+
+
+def test_what_has_its_lengths_inside_is_not_recorded() -> None:
+    x, _ = a_batch()
+    layer = a_layer("cpu")
+    packed = pack_padded_sequence(x, LENGTHS, enforce_sorted=False)
+    with FlopCounterMode(display=False):
+        assert refused(ValueError, lambda: layer(packed)) == (
+            "a PackedSequence can't be recorded (torch.compile, torch.export, dispatch modes), for "
+            "the sizes within it are known only when the program runs: give the padded tensor and "
+            "lengths="
+        )
+        y, _ = layer(x, lengths=LENGTHS)
+    torch.testing.assert_close(y, pad_packed_sequence(layer(packed)[0])[0])

@@ -26,6 +26,12 @@ States = tuple[Tensor, ...]
 Input = TypeVar("Input", Tensor, PackedSequence)
 
 
+_RECORDED = (
+    "{} can't be recorded (torch.compile, torch.export, dispatch modes), for the sizes within it "
+    "are known only when the program runs: give the padded tensor and lengths="
+)
+
+
 @dataclass(frozen=True, eq=False)
 class Batch:
     """Sequences as the recurrence takes them.
@@ -80,7 +86,7 @@ def gather(
     if x.dim() == 2:
         return _single(x, lengths, resets)
     time_major = x.transpose(0, 1) if batch_first else x
-    over_time = _time_major(resets, batch_first)
+    over_time = _time_major(resets, batch_first, time_major.shape[:2])
     if torch_looks_on():
         return _recorded(time_major, lengths, over_time, batch_first)
     how = None if lengths is None else packing(lengths, time_major)
@@ -123,11 +129,18 @@ def _single(x: Tensor, lengths: Lengths | None, resets: Tensor | None) -> Batch:
     if lengths is not None:
         raise ValueError("lengths are for a batch: cut a single sequence [T, D] to its length")
     over_time = resets.unsqueeze(1) if isinstance(resets, Tensor) and resets.dim() == 1 else resets
-    steps = _both_ways((x.shape[0], 1), over_time, None, x.device)
-    return Batch(x.unsqueeze(1), steps, 1, lambda y: y.squeeze(1), single=True)
+    data = x.unsqueeze(1)
+    if torch_looks_on():
+        forward, backward = (unpacked(data, None, over_time, reverse=r)[1] for r in (False, True))
+        steps = forward, backward
+    else:
+        steps = _both_ways((x.shape[0], 1), over_time, None, x.device)
+    return Batch(data, steps, 1, lambda y: y.squeeze(1), single=True)
 
 
 def _packed(x: PackedSequence, resets: Tensor | None, batch_first: bool) -> Batch:
+    if torch_looks_on():
+        raise ValueError(_RECORDED.format("a PackedSequence"))
     if are_hidden(x.batch_sizes):
         raise ValueError(
             "a PackedSequence that is made within vmap does not say its lengths: give the padded "
@@ -140,7 +153,7 @@ def _packed(x: PackedSequence, resets: Tensor | None, batch_first: bool) -> Batc
     def restore(y: Tensor) -> PackedSequence:
         return PackedSequence(y.flatten(0, 1), x.batch_sizes, order, back)
 
-    over_time = _time_major(resets, batch_first)
+    over_time = _time_major(resets, batch_first, (n_steps, batch))
     if sizes[-1] == batch:
         data = x.data.unflatten(0, (n_steps, batch))
         if over_time is not None and order is not None:
@@ -157,6 +170,8 @@ def _packed(x: PackedSequence, resets: Tensor | None, batch_first: bool) -> Batc
 
 
 def _nested(x: Tensor, resets: Tensor | None) -> Batch:
+    if torch_looks_on():
+        raise ValueError(_RECORDED.format("a nested tensor"))
     # Torch's stubs leave out what only nested tensors have.
     nested = cast(Any, x)
     values, offsets, given = nested.values(), nested.offsets(), nested.lengths()
@@ -176,17 +191,20 @@ def _nested(x: Tensor, resets: Tensor | None) -> Batch:
         out = y.new_zeros(values.shape[0], *y.shape[2:]).index_copy(0, rows, y[0])
         return torch.nested.nested_tensor_from_jagged(out, offsets, given)
 
-    over_time = _time_major(resets, batch_first=True)
+    over_time = _time_major(resets, True, (longest, batch))
     walks = _both_ways((longest, batch), over_time, how, x.device, sizes)
     data = values.index_select(0, rows).unsqueeze(0)
     device = x.device
     return Batch(data, walks, batch, restore, order=order.to(device), back=back.to(device))
 
 
-def _time_major(resets: Tensor | None, batch_first: bool) -> Tensor | None:
-    if batch_first and isinstance(resets, Tensor) and resets.dim() == 2:
-        return resets.transpose(0, 1)
-    return resets
+def _time_major(resets: Tensor | None, batch_first: bool, lead: Sequence[int]) -> Tensor | None:
+    """Resets as [T, B]; ``ValueError`` in the user's own words where they are not so many."""
+    if not batch_first or not isinstance(resets, Tensor):
+        return resets
+    if tuple(resets.shape) != (lead[1], lead[0]):
+        raise ValueError(f"resets must be [B, T] = {[lead[1], lead[0]]}, got {list(resets.shape)}")
+    return resets.transpose(0, 1)
 
 
 def _both_ways(

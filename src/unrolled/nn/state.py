@@ -41,13 +41,15 @@ class State(tuple[Tensor, ...]):
     def select(self, examples: Tensor | Iterable[int]) -> State:
         """The states of these examples, in this order.
 
-        ``examples`` are their numbers, [n]; one may stand several times, as in beam search.
+        ``examples`` are their numbers, [n], or a mask [B] of bool; a number may stand several
+        times, as in beam search.
         ``IndexError`` where there is no such example.
         """
         first = self[0] if self else torch.empty(0)
         index = torch.as_tensor(
             examples if isinstance(examples, Tensor) else list(examples), device=first.device
         )
+        index = index.nonzero().flatten() if index.dtype is torch.bool else index.long()
         if first.dim() < 3:
             raise IndexError("the state of a single sequence has no examples to choose from")
         n = first.shape[1]
