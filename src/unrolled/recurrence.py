@@ -65,7 +65,7 @@ def recurrence(
     """
     cell = as_cell(cell)
     states = _tuple("state", state)
-    if lengths is not None or resets is not None:
+    if lengths is not None:
         _check_batch(x, states, reset_to, noise)
     packing, steps = (unpacked if operators.torch_looks_on() else walk)(
         x, lengths, resets, reverse=reverse
@@ -107,9 +107,8 @@ def _check_batch(
     for name, m in (noise or {}).items():
         if not isinstance(m, Tensor) or m.shape[:2] != (steps, batch):
             got = list(m.shape) if isinstance(m, Tensor) else type(m).__name__
-            raise ValueError(
-                f"noise {name} must be [T, B, size] = [{steps}, {batch}, …], got {got}"
-            )
+            expected = f"[T, B, size] = [{steps}, {batch}, …]"
+            raise ValueError(f"noise {name} must be {expected}, got {got}")
 
 
 def _tuple(name: str, states: object) -> tuple[Tensor, ...]:

@@ -343,7 +343,7 @@ def test_a_recurrence_whose_batch_does_not_fit_its_lengths() -> None:
         == "noise zoneout_h must be [T, B, size] = [7, 6, …], got [6, 7, 5]"
     )
     assert refused(TypeError, lambda: layer(x, outputs="rz")) == (
-        "outputs: expected names in a sequence, got 'rz': ('rz',)"
+        "outputs: expected a sequence of names, got 'rz'"
     )
 
 
@@ -360,7 +360,7 @@ def test_no_sequences_at_all() -> None:
 def spiking(x, h, *, W=ur.param("H", "D"), U=ur.param("H", "H")):  # type: ignore[no-untyped-def]
     n = torch.tanh(W @ x + U @ h)
     spikes = n > 0
-    return n
+    return n, {"spikes": spikes}
 
 
 def test_recorded_single_sequences_and_masks_as_outputs() -> None:

@@ -212,9 +212,7 @@ class Recurrent(nn.Module):
             self.dropout if self.training else 0.0, self.backend, self.checkpoint, tuple(outputs)
         )
         if isinstance(outputs, str):
-            raise TypeError(
-                f"outputs: expected names in a sequence, got {outputs!r}: ({outputs!r},)"
-            )
+            raise TypeError(f"outputs: expected a sequence of names, got {outputs!r}")
         if "y" in options.outputs:
             raise ValueError("outputs: y is the first result of every call; name others")
         batch = gather(x, batch_first=self.batch_first, lengths=lengths, resets=resets)
