@@ -12,6 +12,7 @@ from operator import add, mul, truediv
 
 from unrolled.builder import Builder
 from unrolled.ir import Atom, Equation, Graph, Output, Var, n_elements
+from unrolled.passes.stages import Schedule
 
 
 @dataclass(frozen=True)
@@ -66,6 +67,21 @@ def linear_form(graph: Graph) -> LinearForm | None:
         tuple(outputs),
     ).prune()  # fmt: skip
     return LinearForm(coefficients, tuple(s.name for s in graph.states))
+
+
+def loop_form(schedule: Schedule) -> LinearForm | None:
+    """The same of a schedule's loop, from the values that its other stages have computed.
+
+    They are the residuals of ``coefficients``, which hence repeats none of their work.
+    """
+    graph = schedule.graph
+    made = {e.out for e in schedule.loop}
+    read = dict.fromkeys((*schedule.reads("loop"), *graph.next_states))
+    given = tuple(v for v in read if v not in made and v not in graph.states)
+    loop = Graph(
+        graph.name, (), graph.states, (), (), given, schedule.loop, graph.next_states, ()
+    )  # fmt: skip
+    return linear_form(loop)
 
 
 def _args(equation: Equation, free: dict[Var, Atom]) -> tuple[Atom, ...]:
