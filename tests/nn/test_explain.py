@@ -10,9 +10,11 @@ from torch.nn.utils.rnn import pack_sequence
 from torch.profiler import ProfilerActivity, profile
 
 import unrolled.nn as un
-from unrolled import cell, cells, param
+from unrolled import cell, cells, lower, param
+from unrolled.backends import BACKENDS
 from unrolled.backends.cpu import sharing
 from unrolled.backends.cpu.build import compiler
+from unrolled.cell import Cell
 from unrolled.nn import stock
 
 ONEDNN = "aten::mkldnn_rnn_layer"
@@ -200,17 +202,60 @@ def test_all_products_of_a_step_count(threads: Any, monkeypatch: pytest.MonkeyPa
     assert work in asked
 
 
+STEP_BY_STEP = (
+    "as 'reference' runs it:\n  each equation is one call to torch: around the loops over all "
+    "steps, in them at every step"
+)
+
+
 def test_how_the_reference_backend_runs_a_plan() -> None:
     module = un.Recurrent(cells.gru, 3, 4, backend="reference")
-    said = (
-        "as 'reference' runs it:\n  each equation is one call to torch: around the loops over all "
-        "steps, in them at every step"
-    )
-    assert module.explain().endswith(said)
+    assert module.explain().endswith(STEP_BY_STEP)
     assert module.explain(code=True) == module.explain() + (
         "\n\ncode of the forward loop, layer 0: none is generated"
         "\n\ncode of the reverse loop, layer 0: none is generated"
     )
+
+
+SCANNED = """
+  linear in the state: a parallel scan runs {loops} on all steps at once, in O(log T)
+    calls, from 16 steps on; on the CPU where the states of a step are 1024 numbers
+    at most: beyond that a step's work outweighs its calls"""
+WALKED = """
+  linear in the state, but walked step by step: nothing keeps the factors of the state
+    within -1 and 1, and products of many, which a scan forms, could overflow"""
+
+
+@cell
+def growing(x, h, *, W=param("H", "D")):  # type: ignore[no-untyped-def]
+    """Linear, with factors of any size."""
+    return (W @ x) * h
+
+
+@pytest.mark.parametrize("of", [cells.mingru, cells.minlstm, cells.sru], ids=lambda c: c.name)
+def test_how_the_reference_backend_runs_a_linear_cell(of: Cell) -> None:
+    module = un.Recurrent(of, 3, 4, backend="reference")
+    assert "\nlinear in the state: " in module.explain()
+    assert module.explain().endswith(STEP_BY_STEP + SCANNED.format(loops="both loops"))
+    plan = lower(of.graph(of.resolve_sizes(3, 4)))
+    assert BACKENDS["reference"].explain(plan) == STEP_BY_STEP + SCANNED.format(loops="the loop")
+
+
+def test_why_a_linear_cell_is_walked() -> None:
+    text = un.Recurrent(growing, 3, 4, backend="reference").explain()
+    assert text.endswith(STEP_BY_STEP + WALKED)
+
+
+@needs_a_compiler
+@pytest.mark.parametrize("of", [cells.mingru, growing], ids=lambda c: c.name)
+def test_how_the_cpu_backend_runs_a_linear_cell(of: Cell) -> None:
+    assert (
+        "as 'cpu' runs it:\n"
+        "  loops: C, compiled for this processor; explain(code=True) prints it\n"
+        "  linear in the state: the loops are one pass over its coefficients, which a copy in "
+        "memory bounds;\n    a scan over time would pass over them several times\n"
+        "  products around them, each over all T*B rows at once:\n"
+    ) in un.Recurrent(of, 3, 4, backend="cpu").explain()
 
 
 @needs_a_compiler

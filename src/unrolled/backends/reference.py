@@ -1,24 +1,29 @@
 """The reference backend: a Plan interpreted with torch, on every device and for every dtype.
 
 Each equation is one torch call; before and after the loop on all time steps at once ([T, B, …]),
-in the loop on one step ([B, …]).  What torch records of it is differentiable again, so it serves
-derivatives of every order.  It is what other backends are compared with, after it has itself been
-compared with the plain loop (:mod:`unrolled.naive`).
+in the loop on one step ([B, …]).  The loop of a linear cell runs on all time steps at once as well,
+in both directions: first the states by a parallel scan (:mod:`unrolled.backends.scan`), then every
+other value from them.  :mod:`unrolled.backends.method` says when.  What torch records of it is
+differentiable again, so it serves derivatives of every order.  It is what other backends are
+compared with, after it has itself been compared with the plain loop (:mod:`unrolled.naive`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
 from unrolled.backends.carried import Carried
+from unrolled.backends.method import explain_interpreted, linear_loops, scans
 from unrolled.backends.protocol import Gradients, Kernel, Run, Values
-from unrolled.ir import Equation, Var, concrete
+from unrolled.backends.scanned import Scanned
+from unrolled.ir import Constant, Equation, Var, concrete, n_elements
 from unrolled.lower import Plan
 from unrolled.ops import TABLE
+from unrolled.passes.linear import LinearForm
 from unrolled.passes.stages import Schedule
 from unrolled.steps import EVEN, Steps
 
@@ -37,10 +42,10 @@ class Reference:
         return ReferenceKernel(plan)
 
     def explain(self, plan: Plan) -> str:
-        """That torch does it all."""
+        """That torch does it all, and which method runs the loops."""
         return (
             "as 'reference' runs it:\n  each equation is one call to torch: around the loops over "
-            "all steps, in them at every step"
+            f"all steps, in them at every step{explain_interpreted(plan)}"
         )
 
 
@@ -51,8 +56,9 @@ class ReferenceKernel:
 
     def __init__(self, plan: Plan) -> None:
         self.plan = plan
-        self._forward = _Loop(plan.forward)
-        self._reverse = None if plan.reverse is None else _Loop(plan.reverse)
+        forward, reverse = linear_loops(plan)
+        self._forward = _Loop(plan.forward, forward)
+        self._reverse = None if plan.reverse is None else _Loop(plan.reverse, reverse)
 
     def source(self, dtype: torch.dtype, backwards: bool) -> None:
         """Nothing is generated."""
@@ -72,7 +78,8 @@ class ReferenceKernel:
         wanted: tuple[Var, ...] = ()
         if keep and self.plan.reverse is not None:
             wanted = self.plan.reverse.graph.residuals
-        values, final = self._forward.run(given, Carried(states, steps, x, False, fresh), wanted, x)
+        values = self._forward.before(given, x)
+        final = self._forward.run(values, _Way(states, steps, False, fresh), wanted, x).final
         outputs = {o.name: _spread(values, o.var, x) for o in graph.outputs}
         return Run(outputs, final, {v.name: values[v.name] for v in wanted})
 
@@ -95,8 +102,8 @@ class ReferenceKernel:
         d_named = {v.name: d_outputs[n] for v, n in zip(graph.inputs, names, strict=True)}
         like = next(iter(d_named.values()))
         given = {**residuals, **d_named}
-        carried = Carried(d_states, steps, like, True)
-        values, final = self._reverse.run(given, carried, (), like)
+        values = self._reverse.before(given, like)
+        ends = self._reverse.run(values, _Way(d_states, steps, True), (), like)
         forward = self.plan.forward.graph
         outputs = {
             o.name: _spread(values, o.var, like)
@@ -104,7 +111,7 @@ class ReferenceKernel:
             else values[o.var.name]
             for o in graph.outputs
         }
-        return Gradients(outputs, final, carried.taken_out)
+        return Gradients(outputs, ends.final, ends.taken_out)
 
 
 class ReferenceStep:
@@ -141,10 +148,26 @@ def _spread(values: Values, var: Var, like: Tensor) -> Tensor:
 _Step = tuple[Callable[..., Tensor], Equation, tuple[Any, ...], str]
 
 
-class _Loop:
-    """A schedule with its table look-ups done."""
+class _Way(NamedTuple):
+    """What a loop begins with, and how it goes through its steps."""
 
-    def __init__(self, schedule: Schedule) -> None:
+    initial: Sequence[Tensor]
+    steps: Steps
+    backwards: bool
+    fresh: Sequence[Tensor] = ()
+
+
+class _Ends(NamedTuple):
+    """The last states, and in a reverse run what resets take out of the cotangents."""
+
+    final: tuple[Tensor, ...]
+    taken_out: tuple[Tensor, ...]
+
+
+class _Loop:
+    """A schedule with its table look-ups done; ``linear`` is its loop's form where it may scan."""
+
+    def __init__(self, schedule: Schedule, linear: LinearForm | None) -> None:
         self._graph = schedule.graph
         self._before = [_step(e) for e in schedule.before]
         self._loop = [_step(e) for e in schedule.loop]
@@ -157,21 +180,32 @@ class _Loop:
         self._in_loop = in_loop
         late = (*schedule.reads("after"), *(o.var for o in self._graph.outputs))
         self._needed_later = [v for v in dict.fromkeys(late) if v in in_loop]
+        self._width = sum(n_elements(s.shape) for s in self._graph.states)
+        self._coefficients = None if linear is None else _Coefficients(linear)
 
-    def run(
-        self, given: Mapping[str, Tensor], carried: Carried, wanted: Iterable[Var], like: Tensor
-    ) -> tuple[Values, tuple[Tensor, ...]]:
-        """All values over [T, B] that outlive the loop, and the last states.
+    def before(self, given: Values, like: Tensor) -> Values:
+        """All values over [T, B] that the loop begins with."""
+        values = given | _constants(self._graph.constants, like)
+        _interpret(self._before, values, like)
+        return values
+
+    def run(self, values: Values, way: _Way, wanted: Iterable[Var], like: Tensor) -> _Ends:
+        """The loop and what follows it, added to ``values`` where it outlives the loop.
 
         ``wanted`` are further values to keep, by name.
         """
-        graph = self._graph
-        values: Values = dict(given)
-        for constant in graph.constants:
-            data = torch.tensor(constant.data, dtype=like.dtype, device=like.device)
-            values[constant.var.name] = data.reshape(concrete(constant.var.shape))
-        _interpret(self._before, values, like)
+        sizes = way.steps.sizes(like.shape[:2])
+        coefficients = self._coefficients
+        if coefficients is not None and scans(sizes, self._width, like.device.type):
+            ends = self._scan(coefficients, values, way, like)
+        else:
+            ends = self._walk(values, way, wanted, like)
+        _interpret(self._after, values, like)
+        return ends
 
+    def _walk(self, values: Values, way: _Way, wanted: Iterable[Var], like: Tensor) -> _Ends:
+        """Step by step."""
+        carried = Carried(way.initial, way.steps, like, way.backwards, way.fresh)
         by_name = {v.name: v for v in self._in_loop}
         kept = {v.name: v for v in self._needed_later}
         kept.update({v.name: by_name[v.name] for v in wanted if v.name in by_name})
@@ -179,18 +213,62 @@ class _Loop:
         sequences = [(name, carried.by_step(values[name])) for name in self._sliced]
         env: Values = {name: values[name] for name in self._constant}
         for t in carried.order:
-            for state, value in zip(graph.states, carried.before(t), strict=True):
+            for state, value in zip(self._graph.states, carried.before(t), strict=True):
                 env[state.name] = value
             for name, sequence in sequences:
                 env[name] = sequence[t]
             _interpret(self._loop, env, like)
             for name, past in history.items():
                 past.append(env[name])
-            carried.after(t, [(env[v.name], v.per_step) for v in graph.next_states])
+            carried.after(t, [(env[v.name], v.per_step) for v in self._graph.next_states])
         for name, past in history.items():
             values[name] = carried.joined(past, kept[name])
-        _interpret(self._after, values, like)
-        return values, carried.final()
+        return _Ends(carried.final(), carried.taken_out)
+
+    def _scan(
+        self, coefficients: _Coefficients, values: Values, way: _Way, like: Tensor
+    ) -> _Ends:  # fmt: skip
+        """The states of all steps by a scan, then the loop's equations on all steps at once."""
+        scanned = Scanned(way.initial, way.steps, like, way.backwards, way.fresh)
+        pairs = coefficients.of(values, like)
+        states = zip(self._graph.states, pairs, strict=True)
+        values.update((s.name, scanned.before(k, *pair)) for k, (s, pair) in enumerate(states))
+        _interpret(self._loop, values, like)
+        after = [_spread(values, v, like) for v in self._graph.next_states]
+        taken = [scanned.taken_out(k, s) for k, s in enumerate(after)]
+        final = tuple(scanned.final(k, s) for k, s in enumerate(after))
+        return _Ends(final, tuple(t for t in taken if t is not None))
+
+
+class _Coefficients:
+    """A linear form with its table look-ups done."""
+
+    def __init__(self, form: LinearForm) -> None:
+        graph = form.coefficients
+        self._constants = graph.constants
+        self._read = [v.name for v in graph.residuals]
+        self._equations = [_step(e) for e in graph.equations]
+        variables = [o.var for o in graph.outputs]
+        self._pairs = list(zip(variables[::2], variables[1::2], strict=True))
+        self._zero = {c.var for c in graph.constants if not any(c.data)}
+
+    def of(self, values: Values, like: Tensor) -> list[tuple[Tensor | None, Tensor]]:
+        """``a`` and ``b`` over all steps, for each state; no ``a`` is one of zeros."""
+        env = {name: values[name] for name in self._read} | _constants(self._constants, like)
+        _interpret(self._equations, env, like)
+        return [
+            (None if a in self._zero else _spread(env, a, like), _spread(env, b, like))
+            for a, b in self._pairs
+        ]
+
+
+def _constants(constants: Iterable[Constant], like: Tensor) -> Values:
+    return {
+        c.var.name: torch.tensor(c.data, dtype=like.dtype, device=like.device).reshape(
+            concrete(c.var.shape)
+        )
+        for c in constants
+    }
 
 
 def _step(equation: Equation) -> _Step:

@@ -20,6 +20,11 @@ RULE = """\
     MKL and oneDNN beside them"""
 
 
+LINEAR = """\
+  linear in the state: the loops are one pass over its coefficients, which a copy in memory bounds;
+    a scan over time would pass over them several times"""
+
+
 def explain(plan: Plan) -> str:
     """A few lines on the loops, the products outside them, and how threads share the work."""
     directions = [("forward", plan.forward)]
@@ -31,6 +36,8 @@ def explain(plan: Plan) -> str:
         for when, equation in _products_around(schedule)
     ]
     lines = ["  loops: C, compiled for this processor; explain(code=True) prints it"]
+    if plan.linear is not None:
+        lines.append(LINEAR)
     if around:
         lines += ["  products around them, each over all T*B rows at once:", *around, RULE]
     sharing = {name: _sharing(schedule) for name, schedule in directions}
