@@ -92,8 +92,9 @@ def test_the_graph_is_as_large_for_any_number_of_steps(sample: Sample) -> None:
     assert len(sizes[0]) == 1
 
 
-@each
-def test_one_graph_for_every_length_and_batch(sample: Sample) -> None:
+@pytest.mark.parametrize("name", ["resets", "all at once", "checkpoint, even", "LSTM"])
+def test_one_graph_for_every_length_and_batch(name: str) -> None:
+    sample = SAMPLES[name]
     layer, counter = sample.layer(), Counter()
     compiled = torch.compile(layer, fullgraph=True, dynamic=True, backend=counter)
     compiled_once = 0
@@ -183,9 +184,14 @@ def exported(sample: Sample, strict: bool) -> tuple[nn.Module, torch.export.Expo
     return module, program
 
 
-@pytest.mark.parametrize("strict", [False, True])
-@each
-def test_exported_with_any_time_and_batch(sample: Sample, strict: bool) -> None:
+STRICT = ("all at once", "a cell for each layer", "LSTM")
+
+
+@pytest.mark.parametrize(
+    ("name", "strict"), [*((n, False) for n in LAYERS), *((n, True) for n in STRICT)]
+)
+def test_exported_with_any_time_and_batch(name: str, strict: bool) -> None:
+    sample = SAMPLES[name]
     module, program = exported(sample, strict)
     for steps, batch in ((T, B), (30, 7)):
         x, given = sample.call(module.layer, steps, batch)
