@@ -129,7 +129,7 @@ def test_under_autocast_in_the_parameters_dtype(make: Any) -> None:
 
 def test_gradients_of_each_example_are_compiled_too() -> None:
     layer = ur.Recurrent(cells.gru, D, H, dtype=torch.float64)
-    parameters = dict(layer.named_parameters())
+    parameters: dict[str, Tensor] = dict(layer.named_parameters())
     x = torch.randn(B, T, D, dtype=torch.float64)
 
     def loss(p: dict[str, Tensor], x: Tensor, n: Tensor) -> Tensor:
@@ -157,6 +157,8 @@ def test_a_compiled_layer_has_no_second_derivatives_and_says_so() -> None:
 class Called(nn.Module):
     """A layer whose further outputs are chosen; a program's arguments are tensors."""
 
+    layer: Any
+
     def __init__(self, layer: nn.Module, outputs: tuple[str, ...]) -> None:
         super().__init__()
         self.layer = layer
@@ -169,7 +171,7 @@ class Called(nn.Module):
         return self.layer(x, lengths=lengths, resets=resets, **more)
 
 
-def exported(sample: Sample, strict: bool) -> tuple[nn.Module, torch.export.ExportedProgram]:
+def exported(sample: Sample, strict: bool) -> tuple[Called, torch.export.ExportedProgram]:
     layer = sample.layer()
     module = Called(layer, sample.outputs)
     x, given = sample.call(layer)

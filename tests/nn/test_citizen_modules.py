@@ -113,7 +113,7 @@ def test_dtypes(sample: Sample) -> None:
     torch.set_default_dtype(torch.float64)
     try:
         assert_same(results(layer, x.double(), given), double)
-        assert {p.dtype for p in sample.layer(None).parameters()} == {torch.float64}
+        assert {p.dtype for p in sample.make(**sample.options).parameters()} == {torch.float64}
     finally:
         torch.set_default_dtype(F32)
 
@@ -178,7 +178,8 @@ def test_torchs_checkpoint_and_hooks_on_what_is_saved(sample: Sample) -> None:
 def test_optimizers_in_every_form(sample: Sample) -> None:
     """Adam's step grows what rounding leaves where a gradient is small: compared over one."""
     updated: list[list[Tensor]] = []
-    for how in ({"foreach": False}, {"foreach": True}, {"fused": True}):
+    ways: list[dict[str, Any]] = [{"foreach": False}, {"foreach": True}, {"fused": True}]
+    for how in ways:
         layer = sample.layer()
         x, given = sample.call(layer)
         optimizer = torch.optim.AdamW(layer.parameters(), lr=0.01, **how)
@@ -237,7 +238,7 @@ def test_autocast(sample: Sample) -> None:
 def test_drop_ins_are_traced_as_torchs(name: str) -> None:
     layer = getattr(ur, name)(D, H, 2, bidirectional=True)
     x = torch.randn(T, B, D)
-    traced = torch.jit.trace(layer, (x,))
+    traced: Any = torch.jit.trace(layer, (x,))
     longer = torch.randn(2 * T, B, D)
     assert_close(tensors(traced(longer)), tensors(layer(longer)), steps=2 * T)
 
