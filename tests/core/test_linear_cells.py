@@ -24,7 +24,7 @@ from linear_cases import (
     two_states,
     unbounded,
 )
-from unrolled import cell, cells, lower, naive, param, recurrence
+from unrolled import Recurrent, cell, cells, lower, naive, param, recurrence
 from unrolled.backends import method, reference, scanned
 from unrolled.cell import Cell
 
@@ -274,3 +274,17 @@ def test_a_linear_cell_whose_factors_may_be_large_is_right_where_a_scan_would_ov
     y, _ = recurrence(growing, x, (h,), {"W": W}, "reference")
     assert not y.any()
     assert scanned.scan(x, torch.zeros_like(x), h).isnan().any()
+
+
+def test_lengths_that_vmap_hides() -> None:
+    """They are masked step by step, in either direction."""
+    layer = Recurrent(
+        cells.mingru, 4, 5, backend="reference", dtype=torch.float64, bidirectional=True
+    )
+    x = torch.randn(3, 20, 2, 4, dtype=torch.float64)
+    lengths = torch.tensor([[20, 3], [7, 0], [1, 19]])
+    y, state = torch.func.vmap(lambda x, n: layer(x, lengths=n))(x, lengths)
+    for k in range(3):
+        expected, final = layer(x[k], lengths=lengths[k])
+        torch.testing.assert_close(y[k], expected)
+        torch.testing.assert_close(state[0][k], final[0])

@@ -195,7 +195,8 @@ class _Loop:
         ``wanted`` are further values to keep, by name.
         """
         sizes = way.steps.sizes(like.shape[:2])
-        coefficients = self._coefficients
+        # Padded sequences whose lengths can't be read are masked step by step.
+        coefficients = None if way.steps.lengths is not None else self._coefficients
         if coefficients is not None and scans(sizes, self._width, like.device.type):
             ends = self._scan(coefficients, values, way, like)
         else:
