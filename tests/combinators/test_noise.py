@@ -22,7 +22,7 @@ from unrolled import cells, naive, noise, param
 from unrolled.cell import Cell
 from unrolled.nn import stack
 from unrolled.nn.noise import draw
-from unrolled.packing import packing
+from unrolled.packing import Packing, packing
 from unrolled.steps import EVEN, Steps
 
 ALL = pytest.mark.parametrize("cell", NOISY.values(), ids=NOISY)
@@ -190,7 +190,7 @@ def test_a_sequence_has_one_mask_at_all_its_steps() -> None:
     torch.manual_seed(0)
     padded = draw([spec], 4, torch.empty(4, 4, 5), EVEN)["k"]
     how = packing(lengths, padded)
-    assert how is not None
+    assert isinstance(how, Packing)
     torch.manual_seed(0)
     packed = draw([spec], 4, torch.empty(1, 8, 5), Steps(False, how.batch_sizes))["k"]
     assert torch.equal(packed, how.pack(padded))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import warnings
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import torch
@@ -324,7 +324,8 @@ def test_a_recurrence_whose_batch_does_not_fit_its_lengths() -> None:
     )
     assert (
         refused(
-            TypeError, lambda: ur.recurrence(cells.gru, x.numpy(), (h,), params, lengths=LENGTHS)
+            TypeError,
+            lambda: ur.recurrence(cells.gru, cast(Any, x.numpy()), (h,), params, lengths=LENGTHS),
         )
         == "x must be a tensor, got ndarray"
     )
