@@ -9,6 +9,8 @@ business.  Added are ``backend``, ``graphs`` and ``explain``, and clearer errors
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from typing import Any, cast
 
 import torch
@@ -29,6 +31,7 @@ from unrolled.nn.checks import (
     describe,
     zero_states,
 )
+from unrolled.nn.evaluated import evaluated
 from unrolled.nn.explain import explain, graphs
 from unrolled.nn.parameters import layer_sizes
 from unrolled.nn.sequences import Input, gather
@@ -146,7 +149,8 @@ class _DropIn(nn.RNNBase):
         )
         backend = "auto" if self.backend == stock.NAME else self.backend
         sizes = [its_sizes for _, its_sizes in self._sized_layers()]
-        return stream(type(self).__name__, groups, self._layers(), sizes, initial, backend)
+        read, watched = partial(self._layers, evaluated), [*self.parameters(), *self.buffers()]
+        return stream(type(self).__name__, groups, read, watched, sizes, initial, backend)
 
     def graphs(self) -> list[Graph]:
         """The equations of one step, one Graph for each distinct size of layer."""
@@ -189,16 +193,13 @@ class _DropIn(nn.RNNBase):
     def _directions(self) -> tuple[str, ...]:
         return ("", "_reverse") if self.bidirectional else ("",)
 
-    def _layers(self) -> list[stack.Layer]:
+    def _layers(self, read: Callable[[nn.Module, str], Tensor] = getattr) -> list[stack.Layer]:
         cell = self.cell
         return [
             stack.Layer(
                 cell,
                 tuple(
-                    {
-                        name: getattr(self, f"{TORCH_NAMES[name]}_l{k}{d}")
-                        for name in cell.parameters
-                    }
+                    {name: read(self, f"{TORCH_NAMES[name]}_l{k}{d}") for name in cell.parameters}
                     for d in self._directions()
                 ),
             )

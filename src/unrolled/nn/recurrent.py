@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any, cast
 
 import torch
@@ -23,6 +24,7 @@ from unrolled.nn.checks import (
     describe,
     zero_states,
 )
+from unrolled.nn.evaluated import evaluated
 from unrolled.nn.explain import explain, graphs
 from unrolled.nn.layers import layer_count, one_a_layer
 from unrolled.nn.parameters import fill, layer_sizes, state_groups
@@ -242,8 +244,9 @@ class Recurrent(nn.Module):
         check_positive("batch_size", batch_size)
         initial = self.initial_state(batch_size) if state is None else self._given(state)
         name = f"Recurrent({self._cell_names()})"
+        read, watched = partial(self._layers, evaluated), [*self.parameters(), *self.buffers()]
         return stream(
-            name, self.state_groups, self._layers(), self.layer_sizes, initial, self.backend
+            name, self.state_groups, read, watched, self.layer_sizes, initial, self.backend
         )
 
     def _initial(self, n_sequences: int | None, like: Tensor) -> tuple[Tensor, ...]:
@@ -301,12 +304,12 @@ class Recurrent(nn.Module):
     def _sized_layers(self) -> list[tuple[Cell, dict[str, int]]]:
         return list(zip(self.cells, self.layer_sizes, strict=True))
 
-    def _layers(self) -> list[stack.Layer]:
+    def _layers(self, read: Callable[[nn.Module, str], Tensor] = getattr) -> list[stack.Layer]:
         return [
             stack.Layer(
                 cell,
                 tuple(
-                    {name: getattr(self, name + suffix) for name in cell.parameters}
+                    {name: read(self, name + suffix) for name in cell.parameters}
                     for suffix in self._suffixes(layer)
                 ),
                 self._noise[layer] if self.training else (),

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from unrolled.backends.protocol import Stepper
 from unrolled.nn.checks import StateGroup
@@ -17,9 +17,10 @@ from unrolled.recurrence import compile_step
 class Stream:
     """A stepper over so many streams at once, which owns its memory: a step takes none.
 
-    It runs the forward pass alone, without dropout, on the weights as they are; when they change it
-    takes them anew at the next step (what is written to ``parameter.data`` goes unnoticed: call
-    :meth:`refresh`).  Each step gives what the same steps in one sequence would, up to rounding.
+    It runs the forward pass alone, without dropout, on the weights of evaluation as they are; when
+    they change it takes them anew at the next step (what is written to ``parameter.data`` goes
+    unnoticed: call :meth:`refresh`).  Each step gives what the same steps in one sequence would, up
+    to rounding.
 
     ``state`` is the state now, a :class:`State` of its own memory: ``clone`` it to keep it.
     """
@@ -27,20 +28,27 @@ class Stream:
     def __init__(
         self,
         groups: Sequence[StateGroup],
-        layers: Sequence[Layer],
+        read: Callable[[], Sequence[Layer]],
+        watched: Sequence[Tensor],
         sizes: Sequence[Mapping[str, int]],
         initial: Sequence[Tensor],
         backend: str,
     ) -> None:
         self._groups = tuple(groups)
         self._initial = tuple(s.detach().clone() for s in initial)
-        self._parameters = [p for layer in layers for p in layer.directions[0].values()]
+        self._read, self._watched = read, tuple(watched)
+        self._computed: list[tuple[int, str, Tensor]] = []
         self._steppers: list[Stepper] = []
         with torch.no_grad():
-            of_layers = zip(layers, sizes, rows(groups, self._initial), strict=True)
-            for layer, its_sizes, states in of_layers:
+            of_layers = zip(read(), sizes, rows(groups, self._initial), strict=True)
+            for number, (layer, its_sizes, states) in enumerate(of_layers):
                 dtype, device = states[0].dtype, states[0].device.type
-                cell, (params,) = layer.cell.evaluated, layer.directions
+                cell, (given,) = layer.cell.evaluated, layer.directions
+                # What is computed gets memory of its own, which refresh writes to.
+                params = {
+                    n: p if isinstance(p, nn.Parameter) else p.clone() for n, p in given.items()
+                }
+                self._computed += [(number, n, p) for n, p in params.items() if p is not given[n]]
                 compiled = compile_step(
                     cell, tuple(its_sizes.items()), dtype, ("y",), (), backend, device
                 )
@@ -96,6 +104,10 @@ class Stream:
     @torch.no_grad()
     def refresh(self) -> None:
         """Take the weights as they are now."""
+        if self._computed:
+            layers = self._read()
+            for number, name, own in self._computed:
+                own.copy_(layers[number].directions[0][name])
         for stepper in self._steppers:
             stepper.refresh()
         self._versions = self._version()
@@ -108,7 +120,7 @@ class Stream:
 
     def _version(self) -> int:
         """A number that grows with each change to a weight in place."""
-        return sum([p._version for p in self._parameters])
+        return sum([p._version for p in self._watched])
 
     def _refuse(self, x: Tensor) -> None:
         if x.shape != self._shape:
@@ -121,15 +133,19 @@ class Stream:
 def stream(
     name: str,
     groups: Sequence[StateGroup],
-    layers: Sequence[Layer],
+    read: Callable[[], Sequence[Layer]],
+    watched: Sequence[Tensor],
     sizes: Sequence[Mapping[str, int]],
     initial: Sequence[Tensor],
     backend: str,
 ) -> Stream:
-    """The stream of a stack; ``ValueError`` for a stack that runs in both directions."""
-    if any(len(layer.directions) > 1 for layer in layers):
+    """The stream of a stack; ``ValueError`` for a stack that runs in both directions.
+
+    ``read`` gives the layers with their weights as they are, which follow from ``watched``.
+    """
+    if any(len(layer.directions) > 1 for layer in read()):
         raise ValueError(
             f"{name} is bidirectional, and a stream has no end to run backwards from: "
             "use bidirectional=False, or call the layer on whole windows"
         )
-    return Stream(groups, layers, sizes, initial, backend)
+    return Stream(groups, read, watched, sizes, initial, backend)

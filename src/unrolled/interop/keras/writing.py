@@ -23,6 +23,7 @@ from unrolled.interop.keras.forms import (
 )
 from unrolled.interop.recognise import article
 from unrolled.nn import GRU, LSTM, RNN, Recurrent
+from unrolled.nn.evaluated import evaluated
 from unrolled.nn.torch_cells import TORCH_NAMES
 
 
@@ -65,7 +66,8 @@ def to_keras(module: Recurrent | RNN | GRU | LSTM) -> tuple[KerasLayer, ...]:
         weights: list[Array] = []
         for suffix in ("", "_reverse")[: 1 + module.bidirectional]:
             values = {
-                n: _array(getattr(module, f"{names[n]}_l{layer}{suffix}")) for n in cell.parameters
+                n: _array(evaluated(module, f"{names[n]}_l{layer}{suffix}"))
+                for n in cell.parameters
             }
             weights += keras_weights(form, cell, values)
         class_name, config = form.class_name, _config(form, cell, int(width), weights)

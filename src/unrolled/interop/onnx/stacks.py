@@ -12,6 +12,7 @@ from unrolled import sizes
 from unrolled.cell import Cell
 from unrolled.lower import Plan, lower
 from unrolled.nn import GRU, LSTM, RNN, Recurrent
+from unrolled.nn.evaluated import evaluated
 from unrolled.nn.parameters import layer_sizes
 from unrolled.nn.torch_cells import TORCH_NAMES
 from unrolled.recurrence import traced
@@ -87,7 +88,7 @@ def read(layer: nn.Module) -> Stack:
     layers = tuple(
         tuple(
             {
-                name: layer.get_parameter(f"{its}_l{k}{suffix}").detach().cpu()
+                name: evaluated(layer, f"{its}_l{k}{suffix}").detach().cpu()
                 for name, its in names.items()
             }
             for suffix in suffixes
