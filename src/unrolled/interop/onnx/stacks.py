@@ -8,12 +8,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from unrolled import sizes
 from unrolled.cell import Cell
 from unrolled.lower import Plan, lower
 from unrolled.nn import GRU, LSTM, RNN, Recurrent
 from unrolled.nn.evaluated import evaluated
-from unrolled.nn.parameters import layer_sizes
+from unrolled.nn.parameters import held, layer_sizes
 from unrolled.nn.torch_cells import TORCH_NAMES
 from unrolled.recurrence import traced
 
@@ -50,15 +49,7 @@ class Stack:
 
     def with_held(self, layer: int, params: Params) -> dict[str, Tensor]:
         """A layer's parameters with those that the cell holds at a number."""
-        held = {
-            name: torch.full(
-                [int(sizes.evaluate(e, self.sizes[layer])) for e in spec.shape],
-                float(spec.init),  # pyright: ignore[reportArgumentType]
-                dtype=self.dtype,
-            )
-            for name, spec in self.cell.held.items()
-        }
-        return {**params, **held}
+        return {**params, **held(self.cell, self.sizes[layer], self.dtype)}
 
 
 def read(layer: nn.Module) -> Stack:
