@@ -43,7 +43,8 @@ def export(
             program loads or maps itself.
         parameters: A cell's parameters.
         state: What each state starts from, a tensor [layers, size] each; zeros where ``None``.
-        outputs: Further outputs of the (last) layer's cell that a step writes too.
+        outputs: Further values of the (last) layer's step that are written too, by the names that
+            a layer's ``outputs=`` takes: a state, the cell's own outputs, any value with a name.
         test: Whether to write ``name_test.c``, which compares the C with Python's numbers.
 
     Returns:

@@ -127,7 +127,7 @@ def _cell(cell: Cell, parameters: Mapping[str, Tensor] | None) -> Network:
                 f"the parameter {name} of cell {cell.name} is {list(shapes[name])}, "
                 f"expected {list(shape)}"
             )
-    graph = traced(cell, tuple(sizes.items()), torch.float32)
+    graph = traced(cell.evaluated, tuple(sizes.items()), torch.float32)
     return Network(cell.name, (Layer("l0", graph, _numbers(given)),))
 
 
