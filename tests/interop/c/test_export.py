@@ -405,6 +405,25 @@ def test_an_export_replaces_an_earlier_one(tmp_path: Path) -> None:
     assert run_test(files).returncode == 0
 
 
+def test_no_file_of_an_earlier_export_is_left(tmp_path: Path) -> None:
+    export(GRU(3, 5), tmp_path, weights="blob")
+    files = export(GRU(3, 5), tmp_path, test=False)
+    assert sorted(files) == sorted(tmp_path.iterdir())
+    foreign = tmp_path / "gru.bin"
+    foreign.write_bytes(b"something")
+    files = export(GRU(3, 5), tmp_path, test=False)
+    assert sorted([*files, foreign]) == sorted(tmp_path.iterdir())
+    assert foreign.read_bytes() == b"something"
+
+
+def test_a_composed_cells_name_ends_in_a_letter(tmp_path: Path) -> None:
+    files = export(Recurrent(zoneout(CELLS["elman"], h=0.2), 3, 5), tmp_path)
+    assert [f.name for f in files] == [
+        "zoneout_elman_h_0_2.c", "zoneout_elman_h_0_2.h", "zoneout_elman_h_0_2_test.c",
+    ]  # fmt: skip
+    assert run_test(files).returncode == 0
+
+
 def test_where_nothing_can_be_written(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises((DataError, UserError)) as caught:
