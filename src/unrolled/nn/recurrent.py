@@ -155,20 +155,24 @@ class Recurrent(nn.Module):
     def reset_parameters(self) -> None:
         """Draw all parameters anew, as the cells say that they start.
 
-        ``RuntimeError`` where one is parametrized or pruned, so that others stand for it.
+        ``RuntimeError`` where one is parametrized or pruned, so that others stand for it; then none
+        is changed.
         """
-        for layer, (cell, sizes) in enumerate(zip(self.cells, self.layer_sizes, strict=True)):
-            for suffix in self._suffixes(layer):
-                for name, spec in cell.parameters.items():
-                    parameter = getattr(self, name + suffix)
-                    if not isinstance(parameter, nn.Parameter):
-                        raise RuntimeError(
-                            f"{name}{suffix} is computed from other parameters: take its "
-                            "parametrization or pruning off before reset_parameters()"
-                        )
-                    fill(parameter, spec.init, sizes["H"])
-        for name in self._initial_names():
-            nn.init.zeros_(self.get_parameter(name))
+        inits = {
+            name + suffix: (spec.init, sizes["H"])
+            for layer, (cell, sizes) in enumerate(self._sized_layers())
+            for suffix in self._suffixes(layer)
+            for name, spec in cell.parameters.items()
+        }
+        inits |= dict.fromkeys(self._initial_names(), (0.0, 0))
+        for name in inits:
+            if name not in self._parameters:
+                raise RuntimeError(
+                    f"{name} is computed from other parameters: take its parametrization or "
+                    "pruning off before reset_parameters()"
+                )
+        for name, (init, hidden_size) in inits.items():
+            fill(self.get_parameter(name), init, hidden_size)
 
     def forward(
         self,
