@@ -57,7 +57,8 @@ def from_keras(
 
     Takes ``SimpleRNN`` (``elman``), ``GRU`` (``gru`` with ``reset_after``, else ``gru_cho``),
     ``LSTM`` (``lstm_one_bias``) and ``Bidirectional`` of them with ``merge_mode="concat"``; the
-    weights are copied.  All outputs and the final states are returned whatever
+    weights are copied, and those of a layer that is not trainable are frozen.  The layers of a
+    stack may have several cells and widths.  All outputs and the final states are returned whatever
     ``return_sequences`` and ``return_state`` say; what Keras returns without them is the first of
     the final states, of both directions side by side.
     Regularizers, constraints and initializers are Keras's business and are left out, and so is
