@@ -148,6 +148,81 @@ def test_a_bias_held_at_a_number_is_one_of_keras() -> None:
     torch.testing.assert_close(built(data, D)(x), ours(x)[0], rtol=0, atol=bound(1, 1.0))
 
 
+@pytest.mark.parametrize(
+    ("cell", "held"),
+    [
+        (cells.lstm, {"b_hh": 0.0}),
+        (cells.gru, {"b_hh": 0.0}),
+        (cells.rnn, {"b_ih": 0.0}),
+        (cells.gru, {"W_hh": 0.0}),
+        (cells.lstm_one_bias, {"U": 0.5}),
+        (cells.lstm, {"b_ih": 0.0, "W_ih": 0.25, "b_hh": 0.0}),
+        (cells.gru, {"W_ih": 0.25, "W_hh": 0.0, "b_ih": 0.1, "b_hh": 0.0}),
+    ],
+)
+@pytest.mark.parametrize("both", [False, True], ids=["forward", "both"])
+def test_what_is_held_at_a_number(cell: ur.Cell, held: dict[str, float], both: bool) -> None:
+    ours = ur.Recurrent(
+        cell.bind(**held), D, H, 2, batch_first=True, bidirectional=both, backend="reference"
+    )
+    with torch.no_grad():
+        for p in ours.parameters():
+            p.uniform_(-0.4, 0.4)
+    x = batch()
+    y = x
+    for data, inputs in zip(to_keras(ours), (D, H * (1 + both)), strict=True):
+        y = built(data, inputs)(y)
+    torch.testing.assert_close(y, ours(x)[0], rtol=0, atol=bound(2, 1.0))
+    assert ours(x)[0].abs().max() > 1e-2
+
+
+@pytest.mark.parametrize("both", [False, True], ids=["forward", "both"])
+def test_layers_of_several_cells_and_widths(both: bool) -> None:
+    ours = ur.Recurrent(
+        [cells.lstm_one_bias, cells.gru, cells.gru_cho], D, [H, 3, 4], batch_first=True,
+        bidirectional=both, backend="reference",
+    )  # fmt: skip
+    x = batch()
+    y = x
+    data = to_keras(ours)
+    for each, inputs in zip(data, (D, H * (1 + both), 3 * (1 + both)), strict=True):
+        y = built(each, inputs)(y)
+    torch.testing.assert_close(y, ours(x)[0], rtol=0, atol=bound(3, 1.0))
+    again = from_keras(*data, backend="reference")
+    assert again.hidden_size == (H, 3, 4)
+    parameters = zip(again.state_dict().items(), ours.state_dict().items(), strict=True)
+    assert all(n == name and torch.equal(p, own) for (n, p), (name, own) in parameters)
+
+
+@pytest.mark.parametrize("both", [False, True], ids=["forward", "both"])
+def test_frozen_layers_stay_frozen(both: bool) -> None:
+    ours = ur.Recurrent(cells.gru, D, H, 12, batch_first=True, bidirectional=both)
+    for name, p in ours.named_parameters():
+        p.requires_grad_("_l1" not in name.replace("_l10", "").replace("_l11", ""))
+    data = to_keras(ours)
+    layers = [built(each, inputs) for each, inputs in zip(data, (D, H * (1 + both)), strict=False)]
+    assert [layer.trainable for layer in layers] == [True, False]
+    assert len(layers[1].trainable_weights) == 0
+    for source in (data, [*layers, *data[2:]]):
+        again = from_keras(*source)
+        assert [p.requires_grad for p in again.parameters()] == [
+            p.requires_grad for p in ours.parameters()
+        ]
+
+
+def test_a_layer_that_is_frozen_in_part_is_trainable_with_a_warning() -> None:
+    ours = ur.GRU(D, H)
+    ours.bias_ih_l0.requires_grad_(False)
+    with pytest.warns(UserWarning, match="to_keras") as caught:
+        (data,) = to_keras(ours)
+    assert str(caught[0].message) == (
+        "to_keras: some parameters of layer 0 are frozen, and a Keras layer is trained as a whole "
+        "or not at all: this one is trainable"
+    )
+    assert caught[0].filename == __file__
+    assert "trainable" not in data.config
+
+
 def test_plain_arrays_are_copied_and_the_config_has_keras_defaults() -> None:
     weights = [np.ones((1, 2), "float32"), np.ones((2, 2), "float32"), np.zeros(2, "float32")]
     ours = from_keras(KerasLayer("SimpleRNN", {"units": 2, "trainable": False}, weights))

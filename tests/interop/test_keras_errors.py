@@ -143,20 +143,20 @@ def test_weights_that_do_not_fit() -> None:
 @pytest.mark.parametrize(
     ("above", "what"),
     [
-        (keras.layers.LSTM(H), "lstm_one_bias of 5 units and 5 inputs, one direction"),
-        (keras.layers.GRU(H + 1), "gru of 6 units and 5 inputs, one direction"),
+        (built(keras.layers.LSTM(H), 6), "lstm_one_bias of 5 units and 6 inputs, one direction"),
         (
-            keras.layers.Bidirectional(keras.layers.GRU(H)),
+            built(keras.layers.Bidirectional(keras.layers.GRU(H)), H),
             "gru of 5 units and 5 inputs, both directions",
         ),
     ],
 )
 def test_layers_that_are_no_stack(above: Any, what: str) -> None:
     with pytest.raises(ValueError) as caught:
-        from_keras(built(keras.layers.GRU(H)), built(above, H))
+        from_keras(built(keras.layers.GRU(H)), above)
     assert str(caught.value) == (
-        f"from_keras: layer 1 is {what}, the first gru of 5 units and 4 inputs, one direction; "
-        "a stack has one cell and size, and layer 1 reads 5 values: convert the layers one by one"
+        f"from_keras: layer 1 is {what}, the one below it gru of 5 units and 4 inputs, one "
+        "direction; in a stack all run in the same directions, and layer 1 reads 5 values: "
+        "convert the layers one by one"
     )
 
 
@@ -172,6 +172,14 @@ def test_what_keras_does_not_have() -> None:
     assert str(caught.value) == (
         "to_keras: Keras has no layer of cell lstm_projected; "
         "it has those of elman, gru, gru_cho, lstm_one_bias, rnn, lstm"
+    )
+    gru = cells.gru
+    saved = ur.Cell.from_graphs([gru.graph(gru.resolve_sizes(D, H))])
+    with pytest.raises(ValueError) as caught:
+        to_keras(ur.Recurrent(saved, D, H))
+    assert str(caught.value) == (
+        "to_keras: Keras has no layer of cell gru, whose equations come from a file; it has those "
+        "of unrolled.cells' elman, gru, gru_cho, lstm_one_bias, rnn, lstm"
     )
     theirs: Any = nn.GRU(D, H)
     with pytest.raises(TypeError) as caught:

@@ -324,3 +324,12 @@ def test_parameters_that_torch_does_not_have() -> None:
 def test_an_unknown_backend() -> None:
     with pytest.raises(ValueError, match="backend 'cudnn': expected one of auto, torch, "):
         ur.from_torch(nn.GRU(D, H), backend="cudnn")
+
+
+def test_layers_of_several_cells() -> None:
+    with pytest.raises(ValueError) as caught:
+        ur.to_torch(ur.Recurrent([cells.lstm, cells.gru], D, H))
+    assert str(caught.value) == (
+        "to_torch: the layers have different cells (lstm, gru), and torch.nn's modules have one: "
+        "give each layer a Recurrent of its own"
+    )

@@ -148,8 +148,10 @@ def test_what_is_refused() -> None:
         ur.weight_drop(layer, "U", 1.5)
     assert str(caught.value) == "p should be a number in range [0, 1], got 1.5"
     ur.weight_drop(layer, "U")
+    before = {n: t.clone() for n, t in layer.state_dict().items()}
     with pytest.raises(RuntimeError) as computed:
         layer.reset_parameters()
+    assert all(torch.equal(t, before[n]) for n, t in layer.state_dict().items())
     assert str(computed.value) == (
         "U_l0 is computed from other parameters: take its parametrization or pruning off before "
         "reset_parameters()"

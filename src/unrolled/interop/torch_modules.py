@@ -127,6 +127,11 @@ def _of_single_step(module: Any) -> _Stack:
 
 
 def _of_recurrent(module: Recurrent) -> _Stack:
+    if len(set(module.cells)) > 1:
+        raise ValueError(
+            f"to_torch: the layers have different cells ({', '.join(c.name for c in module.cells)})"
+            ", and torch.nn's modules have one: give each layer a Recurrent of its own"
+        )
     cell = module.cell
     nonlinearity = cell.options.get("nonlinearity", "tanh")
     if cell.function not in FORMS or nonlinearity not in ("tanh", "relu"):

@@ -28,6 +28,7 @@ from unrolled.models.generation import generate
 from unrolled.models.layers import DROP_INS, build, find_cell, output_size, state_shapes
 from unrolled.models.sampling import Sampling
 from unrolled.models.scoring import log_probabilities
+from unrolled.nn.evaluated import evaluated_state
 
 State = tuple[Tensor, ...]
 
@@ -214,7 +215,8 @@ class LanguageModel(nn.Module):
         """Writes the model into ``directory``, all of it or nothing.
 
         Four files: ``model.safetensors``, ``config.json``, ``vocabulary.json`` and
-        ``equations.json``, the cell's equations as data.
+        ``equations.json``, the cell's equations as data.  The weights are those of evaluation:
+        what parametrizations and pruning compute, without themselves.
 
         Raises:
             ModelError: where ``directory`` holds a model and ``overwrite`` is not set.
@@ -227,7 +229,7 @@ class LanguageModel(nn.Module):
             asdict(replace(self.config, cell=name)),
             self.vocabulary.to_dict(),
             self.recurrent.graphs(),
-            self.state_dict(),
+            evaluated_state(self),
         )
         storage.write(saved, directory, overwrite=overwrite)
 

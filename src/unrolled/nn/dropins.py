@@ -9,6 +9,8 @@ business.  Added are ``backend``, ``graphs`` and ``explain``, and clearer errors
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from typing import Any, cast
 
 import torch
@@ -30,6 +32,7 @@ from unrolled.nn.checks import (
     describe,
     zero_states,
 )
+from unrolled.nn.evaluated import evaluated
 from unrolled.nn.explain import explain, graphs
 from unrolled.nn.parameters import layer_sizes
 from unrolled.nn.sequences import Input, gather
@@ -149,9 +152,9 @@ class _DropIn(nn.RNNBase):
             groups,
             tuple(sizes for _, sizes in self._sized_layers()),
             "auto" if self.backend == stock.NAME else self.backend,
-            self._layers,
+            partial(self._layers, evaluated),
             lambda n: zero_states(groups, n, self._weight()),
-            self.parameters,
+            lambda: [*self.parameters(), *self.buffers()],
         )
         return Stream(source, batch_size, state)
 
@@ -196,16 +199,13 @@ class _DropIn(nn.RNNBase):
     def _directions(self) -> tuple[str, ...]:
         return ("", "_reverse") if self.bidirectional else ("",)
 
-    def _layers(self) -> list[stack.Layer]:
+    def _layers(self, read: Callable[[nn.Module, str], Tensor] = getattr) -> list[stack.Layer]:
         cell = self.cell
         return [
             stack.Layer(
                 cell,
                 tuple(
-                    {
-                        name: getattr(self, f"{TORCH_NAMES[name]}_l{k}{d}")
-                        for name in cell.parameters
-                    }
+                    {name: read(self, f"{TORCH_NAMES[name]}_l{k}{d}") for name in cell.parameters}
                     for d in self._directions()
                 ),
             )

@@ -12,6 +12,7 @@ from torch.nn import init
 from unrolled.cell import UNIFORM, Cell, Init
 from unrolled.errors import CellError
 from unrolled.nn.checks import StateGroup
+from unrolled.sizes import evaluate
 
 
 def layer_sizes(
@@ -61,6 +62,18 @@ def state_groups(
         StateGroup(num_directions, "directions", tuple((f"{name}_l{k}", n) for name, n in states))
         for k, states in enumerate(of_layers)
     )
+
+
+def held(cell: Cell, sizes: Mapping[str, int], dtype: torch.dtype) -> dict[str, Tensor]:
+    """The parameters that a cell holds at numbers, as tensors."""
+    return {
+        name: torch.full(
+            [int(evaluate(e, sizes)) for e in spec.shape],
+            float(spec.init),  # pyright: ignore[reportArgumentType]
+            dtype=dtype,
+        )
+        for name, spec in cell.held.items()
+    }
 
 
 def fill(parameter: Tensor, how: Init, hidden_size: int) -> None:

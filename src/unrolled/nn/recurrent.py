@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any, cast
 
 import torch
@@ -24,6 +25,7 @@ from unrolled.nn.checks import (
     describe,
     zero_states,
 )
+from unrolled.nn.evaluated import evaluated
 from unrolled.nn.explain import explain, graphs
 from unrolled.nn.layers import layer_count, one_a_layer
 from unrolled.nn.parameters import fill, layer_sizes, state_groups
@@ -153,20 +155,24 @@ class Recurrent(nn.Module):
     def reset_parameters(self) -> None:
         """Draw all parameters anew, as the cells say that they start.
 
-        ``RuntimeError`` where one is parametrized or pruned, so that others stand for it.
+        ``RuntimeError`` where one is parametrized or pruned, so that others stand for it; then none
+        is changed.
         """
-        for layer, (cell, sizes) in enumerate(zip(self.cells, self.layer_sizes, strict=True)):
-            for suffix in self._suffixes(layer):
-                for name, spec in cell.parameters.items():
-                    parameter = getattr(self, name + suffix)
-                    if not isinstance(parameter, nn.Parameter):
-                        raise RuntimeError(
-                            f"{name}{suffix} is computed from other parameters: take its "
-                            "parametrization or pruning off before reset_parameters()"
-                        )
-                    fill(parameter, spec.init, sizes["H"])
-        for name in self._initial_names():
-            nn.init.zeros_(self.get_parameter(name))
+        inits = {
+            name + suffix: (spec.init, sizes["H"])
+            for layer, (cell, sizes) in enumerate(self._sized_layers())
+            for suffix in self._suffixes(layer)
+            for name, spec in cell.parameters.items()
+        }
+        inits |= dict.fromkeys(self._initial_names(), (0.0, 0))
+        for name in inits:
+            if name not in self._parameters:
+                raise RuntimeError(
+                    f"{name} is computed from other parameters: take its parametrization or "
+                    "pruning off before reset_parameters()"
+                )
+        for name, (init, hidden_size) in inits.items():
+            fill(self.get_parameter(name), init, hidden_size)
 
     def forward(
         self,
@@ -247,9 +253,9 @@ class Recurrent(nn.Module):
             self.state_groups,
             self.layer_sizes,
             self.backend,
-            self._layers,
+            partial(self._layers, evaluated),
             self.initial_state,
-            self.parameters,
+            lambda: [*self.parameters(), *self.buffers()],
         )
         return Stream(source, batch_size, state)
 
@@ -308,12 +314,12 @@ class Recurrent(nn.Module):
     def _sized_layers(self) -> list[tuple[Cell, dict[str, int]]]:
         return list(zip(self.cells, self.layer_sizes, strict=True))
 
-    def _layers(self) -> list[stack.Layer]:
+    def _layers(self, read: Callable[[nn.Module, str], Tensor] = getattr) -> list[stack.Layer]:
         return [
             stack.Layer(
                 cell,
                 tuple(
-                    {name: getattr(self, name + suffix) for name in cell.parameters}
+                    {name: read(self, name + suffix) for name in cell.parameters}
                     for suffix in self._suffixes(layer)
                 ),
                 self._noise[layer] if self.training else (),

@@ -37,7 +37,7 @@ class Source:
 class Stream:
     """A stepper over so many streams at once, which owns its memory: a step takes none.
 
-    It runs the forward pass alone, without dropout, on the weights as they are: a change to one in
+    It runs the forward pass alone, on the weights of evaluation as they are: a change to one in
     place is seen at the next step.  What leaves no trace is not: after writing to
     ``parameter.data``, putting another tensor in a parameter's place, or changing one in inference
     mode, call :meth:`refresh`.  Each step gives what the same steps in one sequence would, up to

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from torch import Tensor, nn
 
 from c_programs import Exported, library, run_test
 from tiny_models import tiny
-from unrolled import GRU, LSTM, CellError, Recurrent, cell, param, state
+from unrolled import GRU, LSTM, CellError, Recurrent, cell, param, state, zoneout
 from unrolled.cell import Cell
 from unrolled.cells import CELLS
 from unrolled.errors import DataError, UserError
@@ -167,6 +168,39 @@ def test_further_outputs_are_those_of_the_last_layer(tmp_path: Path) -> None:
     )
 
 
+@pytest.mark.parametrize("name", ["lstm", "gru", "gru_cho", "mingru", "lstm_peephole_gers"])
+@pytest.mark.parametrize("layers", [1, 2])
+def test_states_and_any_value_with_a_name(name: str, layers: int, tmp_path: Path) -> None:
+    """By the names that a layer takes, with the values that it gives."""
+    torch.manual_seed(0)
+    layer = Recurrent(CELLS[name], 3, 5, layers)
+    (graph,) = layer.graphs()[-1:]
+    values = [e.out.name for e in graph.equations if e.out.per_step]
+    names = tuple(n for n in [*layer.state_names, *values] if not re.fullmatch(r"y|v\d+", n))
+    names = tuple(dict.fromkeys(names))
+    files = export(layer, tmp_path, "m", outputs=names)
+    assert run_test(files).returncode == 0
+    program = build(read(layer, None, None), "m", names)
+    exported = Exported(library([files[0]], tmp_path / "m.so"), program)
+    x = torch.randn(4, 1, 3)
+    y, _, further = layer(x, outputs=names)
+    for t in range(4):
+        found = exported.step(x[t, 0])
+        expected = [y[t, 0], *(further[n][-1][t, 0] for n in names)]
+        for value, own in zip(found, expected, strict=True):
+            torch.testing.assert_close(value, own.detach(), rtol=0, atol=1e-5)
+
+
+def test_a_cell_with_noise_is_that_of_evaluation(tmp_path: Path) -> None:
+    noisy = zoneout(CELLS["gru_no_bias"], h=0.2)
+    layer = Recurrent(noisy, 3, 5)
+    parameters = {n: p.detach() for n, p in zip(noisy.parameters, layer.parameters(), strict=True)}
+    alone = export(noisy, tmp_path / "cell", "m", parameters=parameters)
+    assert run_test(alone).returncode == 0
+    whole = export(layer, tmp_path / "layer", "m")
+    assert [f.read_text() for f in alone] == [f.read_text() for f in whole]
+
+
 def test_a_new_state_is_written_over_the_old_one_where_nothing_reads_it_later() -> None:
     """An h that products read while the new one is computed has to wait; c has not."""
     waiting, none = ("gru", "lstm", "rnn"), ("indrnn", "mingru", "minlstm")
@@ -269,7 +303,9 @@ def half(model: Any) -> Any:
             "outputs='gate': expected a sequence of names, ('gate',)",
         ),
         (GRU(3, 5), {"outputs": ["gate"]}, UserError,
-         "gru has no further output 'gate': it has none"),
+         "gru has no 'gate' to put out: expected one of y, h, r, z, n"),
+        (GRU(3, 5), {"outputs": ["y"]}, UserError,
+         "outputs: y is the first that every step writes; name others"),
         (
             GRU(3, 5, 2), {"state": torch.zeros(5)}, ValueError,
             "state= has a tensor [layers, size] for each state, here h [2, 5]; got [5]",
@@ -366,6 +402,25 @@ def test_an_export_replaces_an_earlier_one(tmp_path: Path) -> None:
     export(GRU(3, 5), tmp_path, weights="blob")
     files = export(GRU(3, 7), tmp_path, weights="blob")
     assert sorted(files) == sorted(tmp_path.iterdir())
+    assert run_test(files).returncode == 0
+
+
+def test_no_file_of_an_earlier_export_is_left(tmp_path: Path) -> None:
+    export(GRU(3, 5), tmp_path, weights="blob")
+    files = export(GRU(3, 5), tmp_path, test=False)
+    assert sorted(files) == sorted(tmp_path.iterdir())
+    foreign = tmp_path / "gru.bin"
+    foreign.write_bytes(b"something")
+    files = export(GRU(3, 5), tmp_path, test=False)
+    assert sorted([*files, foreign]) == sorted(tmp_path.iterdir())
+    assert foreign.read_bytes() == b"something"
+
+
+def test_a_composed_cells_name_ends_in_a_letter(tmp_path: Path) -> None:
+    files = export(Recurrent(zoneout(CELLS["elman"], h=0.2), 3, 5), tmp_path)
+    assert [f.name for f in files] == [
+        "zoneout_elman_h_0_2.c", "zoneout_elman_h_0_2.h", "zoneout_elman_h_0_2_test.c",
+    ]  # fmt: skip
     assert run_test(files).returncode == 0
 
 

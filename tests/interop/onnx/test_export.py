@@ -213,8 +213,8 @@ REFUSED: dict[str, tuple[Any, type[Exception], str]] = {
     "another module": (
         lambda: export(torch.nn.LSTM(3, 5)),
         TypeError,
-        "expected an unrolled.Recurrent, RNN, GRU or LSTM, got torch.nn.modules.rnn.LSTM; an "
-        "unrolled.LSTM takes the state_dict of a torch.nn.LSTM",
+        "expected an unrolled.Recurrent, RNN, GRU or LSTM, got torch.nn.modules.rnn.LSTM; "
+        "ur.from_torch(module) makes ours of torch.nn's three, ur.convert(model) of all in a model",
     ),
     "a dtype": (
         lambda: export(ur.LSTM(3, 5).bfloat16()),

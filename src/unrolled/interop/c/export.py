@@ -43,11 +43,13 @@ def export(
             program loads or maps itself.
         parameters: A cell's parameters.
         state: What each state starts from, a tensor [layers, size] each; zeros where ``None``.
-        outputs: Further outputs of the (last) layer's cell that a step writes too.
+        outputs: Further values of the (last) layer's step that are written too, by the names that
+            a layer's ``outputs=`` takes: a state, the cell's own outputs, any value with a name.
         test: Whether to write ``name_test.c``, which compares the C with Python's numbers.
 
     Returns:
         The files: ``name.c``, ``name.h``, then ``name.bin`` and ``name_test.c`` where there are.
+        What an earlier export of this name wrote beside them is removed.
 
     Raises:
         UserError: where the layers are bidirectional or not float32, where a name can't be one in
@@ -61,7 +63,7 @@ def export(
     if isinstance(outputs, str):
         raise TypeError(f"outputs={outputs!r}: expected a sequence of names, ({outputs!r},)")
     network = read(model, parameters, state)
-    chosen = checked_name(identifier(network.name) if name is None else name)
+    chosen = checked_name(identifier(network.name).rstrip("_") if name is None else name)
     program = build(network, chosen, tuple(outputs))
     by_blob = weights == "blob"
     contents = {
@@ -74,21 +76,23 @@ def export(
         contents[f"{chosen}_test.c"] = check(program, sample(program), by_blob).encode()
     files = {Path(path) / file: content for file, content in contents.items()}
     for file in files:
-        _refuse_foreign(file)
+        if file.exists() and not _is_ours(file):
+            raise UserError(
+                f"{file} is there, and no export has written it: choose another directory or name"
+            )
     write_together(files)
+    for end in (".bin", "_test.c"):
+        earlier = Path(path) / f"{chosen}{end}"
+        if earlier not in files and earlier.is_file() and _is_ours(earlier):
+            earlier.unlink()
     return list(files)
 
 
-def _refuse_foreign(file: Path) -> None:
-    """``UserError`` where there is a file that no export has written."""
+def _is_ours(file: Path) -> bool:
+    """Whether an export has written a file that is there."""
     try:
         with file.open("rb") as there:
             beginning = there.read(len(MARK))
-    except FileNotFoundError:
-        return
     except OSError as error:
         raise UserError(f"can't read {file}, which is in the way: {error.strerror}") from error
-    if beginning != MARK.encode() and not blob.holds_blob(beginning):
-        raise UserError(
-            f"{file} is there, and no export has written it: choose another directory or name"
-        )
+    return beginning == MARK.encode() or blob.holds_blob(beginning)

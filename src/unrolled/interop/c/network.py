@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -19,6 +19,7 @@ from unrolled.errors import UserError
 from unrolled.ir import Graph, Output, Var
 from unrolled.models.language_model import LanguageModel
 from unrolled.nn import Recurrent
+from unrolled.nn.evaluated import evaluated
 from unrolled.nn.parameters import layer_sizes
 from unrolled.nn.stack import rows
 from unrolled.nn.torch_cells import BIASED, TORCH_NAMES, UNBIASED
@@ -126,7 +127,7 @@ def _cell(cell: Cell, parameters: Mapping[str, Tensor] | None) -> Network:
                 f"the parameter {name} of cell {cell.name} is {list(shapes[name])}, "
                 f"expected {list(shape)}"
             )
-    graph = traced(cell, tuple(sizes.items()), torch.float32)
+    graph = traced(cell.evaluated, tuple(sizes.items()), torch.float32)
     return Network(cell.name, (Layer("l0", graph, _numbers(given)),))
 
 
@@ -156,8 +157,7 @@ def _layers(layer: Recurrent | nn.RNNBase) -> tuple[Layer, ...]:
         initial = _learned(layer)
     found: list[Layer] = []
     for k, (cell, given) in enumerate(zip(cells, sizes, strict=True)):
-        # What is read here is what the layer computes with, parametrizations included.
-        own = {n: cast(Tensor, getattr(layer, f"{names.get(n, n)}_l{k}")) for n in cell.parameters}
+        own = {n: evaluated(layer, f"{names.get(n, n)}_l{k}") for n in cell.parameters}
         graph = traced(cell, tuple(given.items()), torch.float32)
         found.append(Layer(f"l{k}", graph, _numbers(own), initial[k]))
     return tuple(found)
@@ -165,22 +165,23 @@ def _layers(layer: Recurrent | nn.RNNBase) -> tuple[Layer, ...]:
 
 def _learned(layer: Recurrent) -> list[tuple[Tensor, ...]]:
     """The states that each layer has learned to begin with."""
-    learned = _numbers(dict(zip(layer.state_names, layer.initial_state(1), strict=True)))
-    of_layers = rows(layer.state_groups, list(learned.values()))
-    return [tuple(s[0] for s in states) for states in of_layers]
+    learned = _numbers({n: evaluated(layer, f"initial_{n}") for n in layer.state_names})
+    return rows(layer.state_groups, list(learned.values()))
 
 
 def _language_model(model: LanguageModel) -> Network:
     size = len(model.vocabulary)
     embedding = None
     if model.embedding is not None:
-        embedding = _numbers({"embedding.weight": model.embedding.weight})["embedding.weight"]
+        embedding = _numbers({"embedding.weight": evaluated(model.embedding, "weight")})[
+            "embedding.weight"
+        ]
     if model.output_weight is None:
         assert embedding is not None
         weight = embedding
     else:
-        weight = _numbers({"output_weight": model.output_weight})["output_weight"]
-    bias = _numbers({"output_bias": model.output_bias})["output_bias"]
+        weight = _numbers({"output_weight": evaluated(model, "output_weight")})["output_weight"]
+    bias = _numbers({"output_bias": evaluated(model, "output_bias")})["output_bias"]
     head = Layer("head", _head(*weight.shape), {"W": weight, "b": bias})
     return Network("model", (*_layers(model.recurrent), head), size, embedding)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from torch import Tensor
 
@@ -76,16 +76,27 @@ class Program:
         return [name for name in HELPERS if name in called]
 
 
+def _giving(network: Network, top: int, outputs: Sequence[str]) -> Network:
+    """With these outputs of a layer behind its first."""
+    if "y" in outputs:
+        raise UserError("outputs: y is the first that every step writes; name others")
+    layers = list(network.layers)
+    graph = layers[top].graph
+    try:
+        given = graph.giving((graph.outputs[0].name, *outputs))
+    except ValueError as error:
+        raise UserError(str(error)) from None
+    layers[top] = replace(layers[top], graph=given)
+    return replace(network, layers=tuple(layers))
+
+
 def build(network: Network, name: str, outputs: Sequence[str]) -> Program:
-    """The program; ``outputs`` are further outputs of the last layer that has states."""
+    """The program; ``outputs`` are further outputs of the last layer that has states.
+
+    ``UserError`` where its step has none of such a name.
+    """
     top = max(k for k, layer in enumerate(network.layers) if layer.graph.states)
-    known = [o.name for o in network.layers[top].graph.outputs[1:]]
-    for wanted in outputs:
-        if wanted not in known:
-            raise UserError(
-                f"{network.layers[top].graph.name} has no further output {wanted!r}: "
-                f"it has {', '.join(known) or 'none'}"
-            )
+    network = _giving(network, top, outputs)
     ends = ("step", "reset", "init", "state", "float_has_4_bytes")
     names = Names([*HELPERS, *(f"{name}_{end}" for end in ends), "number_at", "crc32_of"])
     weights = Weights(names)
@@ -96,7 +107,7 @@ def build(network: Network, name: str, outputs: Sequence[str]) -> Program:
     members = Names(["scratch", "weights"])
     placed: list[Placed] = []
     for k, layer in enumerate(network.layers):
-        wanted = ("y", *outputs) if k == top else (layer.graph.outputs[0].name,)
+        wanted = tuple(o.name for o in layer.graph.outputs[: 1 + len(outputs) if k == top else 1])
         if (layer.graph, wanted) not in functions:
             step = prepare(layer.graph, wanted)
             called = names.new(f"{identifier(layer.graph.name)}_step_{layer.label}")

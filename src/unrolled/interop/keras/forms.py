@@ -105,23 +105,20 @@ def our_parameters(form: Form, weights: Sequence[Array]) -> dict[str, Array]:
 
 
 def keras_weights(form: Form, cell: Cell, values: Mapping[str, Array]) -> list[Array]:
-    """The mirror of :func:`our_parameters`; where Keras has one bias, the cell's are added."""
+    """The mirror of :func:`our_parameters`; where Keras has one bias, the cell's are added.
+
+    ``values`` has what the cell holds at numbers too.
+    """
     weights = [np.ascontiguousarray(_rows(values[n], form).T) for n in form.weights]
-    if not has_bias(cell):
+    if not has_bias(form, cell):
         return weights
-    width = weights[0].shape[1]
-    biases = [
-        _rows(values[n], form)
-        if n in values
-        else np.full(width, cell.held[n].init, weights[0].dtype)
-        for n in form.biases
-    ]
+    biases = [_rows(values[n], form) for n in form.biases]
     return [*weights, np.stack(biases) if form.reset_after else np.sum(biases, axis=0)]
 
 
-def has_bias(cell: Cell) -> bool:
+def has_bias(form: Form, cell: Cell) -> bool:
     """Whether any bias of the cell is trained, or held at another number than 0."""
-    return not cell.held or any(spec.init != 0.0 for spec in cell.held.values())
+    return any(n not in cell.held or cell.held[n].init != 0.0 for n in form.biases)
 
 
 def _rows(values: Array, form: Form) -> Array:

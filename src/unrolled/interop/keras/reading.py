@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any, Protocol, cast
 
 import numpy as np
@@ -56,7 +57,8 @@ def from_keras(
 
     Takes ``SimpleRNN`` (``elman``), ``GRU`` (``gru`` with ``reset_after``, else ``gru_cho``),
     ``LSTM`` (``lstm_one_bias``) and ``Bidirectional`` of them with ``merge_mode="concat"``; the
-    weights are copied.  All outputs and the final states are returned whatever
+    weights are copied, and those of a layer that is not trainable are frozen.  The layers of a
+    stack may have several cells and widths.  All outputs and the final states are returned whatever
     ``return_sequences`` and ``return_state`` say; what Keras returns without them is the first of
     the final states, of both directions side by side.
     Regularizers, constraints and initializers are Keras's business and are left out, and so is
@@ -75,17 +77,17 @@ def from_keras(
                 stacklevel=2,
             )
     first = layers[0]
-    for number, other in enumerate(layers[1:], 1):
-        expected = len(first.directions) * first.units
-        same = (other.cell, other.units, len(other.directions), other.input_size)
-        if same != (first.cell, first.units, len(first.directions), expected):
+    for number, (below, other) in enumerate(pairwise(layers), 1):
+        expected = len(below.directions) * below.units
+        if (len(other.directions), other.input_size) != (len(first.directions), expected):
             raise ValueError(
-                f"from_keras: layer {number} is {_describe(other)}, the first {_describe(first)}; "
-                f"a stack has one cell and size, and layer {number} reads {expected} values: "
-                "convert the layers one by one"
+                f"from_keras: layer {number} is {_describe(other)}, the one below it "
+                f"{_describe(below)}; in a stack all run in the same directions, and layer "
+                f"{number} reads {expected} values: convert the layers one by one"
             )
     recurrent = Recurrent(
-        first.cell, first.input_size, first.units, len(layers), batch_first=True,
+        [each.cell for each in layers], first.input_size, [each.units for each in layers],
+        batch_first=True,
         bidirectional=len(first.directions) == 2, backend=backend, device="meta",
     )  # fmt: skip
     for number, each in enumerate(layers):
@@ -127,13 +129,16 @@ def _read(layer: KerasLayer) -> _Read:
             f"from_keras: Bidirectional of {inner['class_name']} and {backward['class_name']}; "
             "both directions of ours have one cell: convert the two layers one by one"
         )
-    return _read_directions(
-        inner["class_name"], (inner["config"], backward["config"]), layer.weights
-    )
+    trainable = layer.config.get("trainable", True)
+    configs = [
+        {**config, "trainable": trainable and config.get("trainable", True)}
+        for config in (inner["config"], backward["config"])
+    ]
+    return _read_directions(inner["class_name"], configs, layer.weights)
 
 
 def _read_directions(
-    class_name: str, configs: tuple[Mapping[str, Any], ...], weights: Sequence[Array]
+    class_name: str, configs: Sequence[Mapping[str, Any]], weights: Sequence[Array]
 ) -> _Read:
     form = _form(class_name, configs[0])
     cells = [_cell(form, config, reverse=bool(k)) for k, config in enumerate(configs)]

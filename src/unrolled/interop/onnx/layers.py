@@ -20,7 +20,7 @@ def standard_layer(
 ) -> tuple[str, list[str]]:  # fmt: skip
     """A layer as one node: outputs [T, B, directions * H], final states [directions, B, H].
 
-    ``x`` is [T, B, D], ``first`` the model's initial states [layers * directions, B, H] or empty,
+    ``x`` is [T, B, D], ``first`` the model's initial states, each [rows, B, H], or empty,
     ``ends`` the sequences' lengths [B] in int32, where the model takes them.
     """
     n = stack.directions
@@ -31,10 +31,11 @@ def standard_layer(
         if getattr(each[0], name) is not None
     }
     known = {k: writer.constant(w.numpy(), f"l{number}/{k}") for k, w in weights.items()}
+    own, begin = stack.place(number)
     states: list[str] = []
-    for name in first:
-        cut = [writer.integers(i) for i in (n * number, n * (number + 1), 0)]
-        states.append(writer.node("Slice", [name, *cut]) if len(stack.layers) > 1 else name)
+    for name, (rows, _) in list(zip(first, stack.states.values(), strict=False))[own]:
+        cut = [writer.integers(i) for i in (begin, begin + n, 0)]
+        states.append(writer.node("Slice", [name, *cut]) if rows > n else name)
     inputs = [x, known["W"], known["R"], known["B"], ends or "", *states]
     if "P" in known:
         inputs += [""] * (7 - len(inputs)) + [known["P"]]
@@ -43,8 +44,8 @@ def standard_layer(
     y, *final = writer.nodes_of(
         found.op,
         inputs,
-        [f"l{number}/Y", *(f"l{number}/Y_{name}" for name in stack.states)],
-        attributes(stack.cell, found, stack.hidden_size, n == 2),
+        [f"l{number}/Y", *(f"l{number}/Y_{name}" for name in stack.states_of(number))],
+        attributes(stack.cells[number], found, stack.sizes[number]["H"], n == 2),
     )
     if n == 1:
         return writer.node("Squeeze", [y, writer.integers(1)]), final
@@ -60,13 +61,14 @@ def scanned_layer(
     ``ends`` is what :func:`inside` gives.
     """
     plan = stack.plan(number)
+    own, begin = stack.place(number)
     outputs: list[str] = []
     finals: list[list[str]] = []
     for reverse, params in enumerate(stack.layers[number]):
         prefix = f"l{number}{'_reverse' if reverse else ''}/"
-        position = row(writer, number * stack.directions + reverse)
-        given = [writer.node("Gather", [s, position], {"axis": 0}) for s in first]
-        given = given or [_zeros(writer, x, n) for n in stack.states.values()]
+        position = row(writer, begin + reverse)
+        given = [writer.node("Gather", [s, position], {"axis": 0}) for s in first[own]]
+        given = given or [_zeros(writer, x, n) for n in stack.states_of(number).values()]
         y, final = scan.sequence(writer, plan, params, x, given, ends, bool(reverse), prefix)
         outputs.append(y)
         finals.append([writer.node("Unsqueeze", [s, writer.integers(0)]) for s in final])
@@ -87,6 +89,15 @@ def inside(writer: Writer, x: str) -> str:
     columns = writer.node("Unsqueeze", [steps, writer.integers(1, 2)])
     ends = writer.node("Unsqueeze", ["lengths", writer.integers(0, 2)])
     return writer.node("Less", [columns, ends], out="inside")
+
+
+def learned(writer: Writer, x: str, values: np.ndarray, name: str) -> str:
+    """A state [rows, B, size] that begins with ``values`` [rows, size], for ``x`` [T, B, D]."""
+    rows, size = values.shape
+    held = writer.constant(values[:, None], f"initial_{name}")
+    batch = writer.node("Shape", [x], {"start": 1, "end": 2})
+    ends = [writer.integers(rows), batch, writer.integers(size)]
+    return writer.node("Expand", [held, writer.node("Concat", ends, {"axis": 0})])
 
 
 def _zeros(writer: Writer, x: str, size: int) -> str:

@@ -1,4 +1,4 @@
-"""A layer as export sees it: the cell, and the parameters of each direction of each layer."""
+"""A layer as export sees it: each layer's cell, and the parameters of each of its directions."""
 
 from __future__ import annotations
 
@@ -8,11 +8,12 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from unrolled import sizes
 from unrolled.cell import Cell
 from unrolled.lower import Plan, lower
 from unrolled.nn import GRU, LSTM, RNN, Recurrent
-from unrolled.nn.parameters import layer_sizes
+from unrolled.nn.checks import StateGroup
+from unrolled.nn.evaluated import evaluated
+from unrolled.nn.parameters import held, layer_sizes, state_groups
 from unrolled.nn.torch_cells import TORCH_NAMES
 from unrolled.recurrence import traced
 
@@ -21,16 +22,34 @@ Params = Mapping[str, Tensor]
 
 @dataclass(frozen=True)
 class Stack:
-    """``sizes`` has an entry for each layer, ``layers`` one more for each of its directions."""
+    """A layer's structure and numbers.
 
-    cell: Cell
+    Attributes:
+        cells: Each layer's cell, as it is evaluated.
+        input_size: The length of the lowest layer's input.
+        output_size: The length of the highest layer's output, both directions together.
+        sizes: Each layer's named sizes.
+        layers: The parameters of each direction of each layer.
+        groups: How the states are laid out in tensors: all layers' together, or each layer's.
+        initial: What each state starts from, [rows, size]; empty where that is zeros.
+        batch_first: Whether the batch is the first axis of input and output.
+        dtype: That of the parameters.
+    """
+
+    cells: tuple[Cell, ...]
     input_size: int
-    hidden_size: int
     output_size: int
     sizes: tuple[Mapping[str, int], ...]
     layers: tuple[tuple[Params, ...], ...]
+    groups: tuple[StateGroup, ...]
+    initial: tuple[Tensor, ...]
     batch_first: bool
     dtype: torch.dtype
+
+    @property
+    def name(self) -> str:
+        """The names of the cells, each once."""
+        return "_".join(dict.fromkeys(cell.name for cell in self.cells))
 
     @property
     def directions(self) -> int:
@@ -38,61 +57,63 @@ class Stack:
         return len(self.layers[0])
 
     @property
-    def states(self) -> dict[str, int]:
-        """Each state's name and length."""
-        lengths = self.cell.state_sizes(self.sizes[0])
-        return {s.name: int(n) for s, n in zip(self.cell.states, lengths, strict=True)}
+    def states(self) -> dict[str, tuple[int, int]]:
+        """Each state's name with the rows [layers * directions] and length of its tensor."""
+        return {
+            label.removeprefix("state "): (group.rows, n)
+            for group in self.groups
+            for label, n in group.states
+        }
+
+    def states_of(self, layer: int) -> dict[str, int]:
+        """The names and lengths of the states of a layer's cell."""
+        lengths = self.cells[layer].state_sizes(self.sizes[layer])
+        return {s.name: int(n) for s, n in zip(self.cells[layer].states, lengths, strict=True)}
+
+    def place(self, layer: int) -> tuple[slice, int]:
+        """Which of ``states`` are a layer's, and the row of its first direction in them."""
+        if len(self.groups) == 1:
+            return slice(None), layer * self.directions
+        start = sum(len(group.states) for group in self.groups[:layer])
+        return slice(start, start + len(self.groups[layer].states)), 0
 
     def plan(self, layer: int) -> Plan:
         """A layer's step, scheduled."""
-        return lower(traced(self.cell, tuple(self.sizes[layer].items()), self.dtype))
+        return lower(traced(self.cells[layer], tuple(self.sizes[layer].items()), self.dtype))
 
     def with_held(self, layer: int, params: Params) -> dict[str, Tensor]:
         """A layer's parameters with those that the cell holds at a number."""
-        held = {
-            name: torch.full(
-                [int(sizes.evaluate(e, self.sizes[layer])) for e in spec.shape],
-                float(spec.init),  # pyright: ignore[reportArgumentType]
-                dtype=self.dtype,
-            )
-            for name, spec in self.cell.held.items()
-        }
-        return {**params, **held}
+        return {**params, **held(self.cells[layer], self.sizes[layer], self.dtype)}
 
 
 def read(layer: nn.Module) -> Stack:
     """Read a layer; ``TypeError`` for any other module, or for a dtype that runtimes lack."""
+    names: Mapping[str, str] = {}
     if isinstance(layer, Recurrent):
-        _check_alike(layer)
-        names = {name: name for name in layer.cell.parameters}
-        given = layer.layer_sizes
-        output_size = layer.output_size
+        cells, given = layer.cells, layer.layer_sizes
     elif isinstance(layer, (RNN, GRU, LSTM)):
-        names = {name: TORCH_NAMES[name] for name in layer.cell.parameters}
+        cells, names = (layer.cell,) * layer.num_layers, TORCH_NAMES
         others = {"P": layer.proj_size} if layer.proj_size else {}
-        n = layer.num_layers
-        given = layer_sizes(
-            [layer.cell] * n, 2 if layer.bidirectional else 1, layer.input_size,
-            [layer.hidden_size] * n, others,
-        )  # fmt: skip
-        output_size = layer.output_size
+        widths = [layer.hidden_size] * layer.num_layers
+        directions = 2 if layer.bidirectional else 1
+        given = layer_sizes(cells, directions, layer.input_size, widths, others)
     else:
         kind = type(layer)
         raise TypeError(
             "expected an unrolled.Recurrent, RNN, GRU or LSTM, got "
-            f"{kind.__module__}.{kind.__qualname__}; an unrolled.LSTM takes the state_dict of a "
-            "torch.nn.LSTM"
+            f"{kind.__module__}.{kind.__qualname__}; ur.from_torch(module) makes ours of "
+            "torch.nn's three, ur.convert(model) of all in a model"
         )
     suffixes = ("", "_reverse") if layer.bidirectional else ("",)
     layers = tuple(
         tuple(
             {
-                name: layer.get_parameter(f"{its}_l{k}{suffix}").detach().cpu()
-                for name, its in names.items()
+                name: evaluated(layer, f"{names.get(name, name)}_l{k}{suffix}").detach().cpu()
+                for name in cell.parameters
             }
             for suffix in suffixes
         )
-        for k in range(layer.num_layers)
+        for k, cell in enumerate(cells)
     )
     dtype = next((p.dtype for p in layer.parameters()), torch.get_default_dtype())
     if dtype not in (torch.float32, torch.float64):
@@ -100,20 +121,11 @@ def read(layer: nn.Module) -> Stack:
             f"the parameters are {dtype}, expected torch.float32 or torch.float64; convert the "
             "layer: layer.float()"
         )
+    initial: tuple[Tensor, ...] = ()
+    if isinstance(layer, Recurrent) and layer.learn_initial:
+        learned = (evaluated(layer, f"initial_{name}") for name in layer.state_names)
+        initial = tuple(t.detach().cpu() for t in learned)
     return Stack(
-        layer.cell.evaluated, layer.input_size, int(given[0]["H"]), output_size, given, layers,
-        layer.batch_first, dtype,
+        tuple(cell.evaluated for cell in cells), layer.input_size, layer.output_size, given, layers,
+        state_groups(cells, given, len(suffixes)), initial, layer.batch_first, dtype,
     )  # fmt: skip
-
-
-def _check_alike(layer: Recurrent) -> None:
-    """``ValueError`` for layers of several cells or widths, or with states that are learned."""
-    if len(set(layer.cells)) > 1 or not isinstance(layer.hidden_size, int):
-        raise ValueError(
-            "the layers have different cells or widths: export each as a Recurrent of its own"
-        )
-    if layer.learn_initial:
-        raise ValueError(
-            "learn_initial=True: a model begins with zeros or with states that it is given; export "
-            "a layer without, with initial_states=True, and give it layer.initial_state(B)"
-        )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -94,6 +94,18 @@ class Writer:
         outputs: Sequence[onnx.ValueInfoProto],
         own: bool,
     ) -> onnx.GraphProto:
-        """The finished graph; with ``own`` it holds the constants, which a body reads outside."""
-        held = self._initializers if own else []
+        """The finished graph; with ``own`` it holds the constants that it and its bodies read."""
+        read = _read(self.nodes) if own else set[str]()
+        held = [tensor for tensor in self._initializers if tensor.name in read]
         return helper.make_graph(self.nodes, name, inputs, outputs, held)
+
+
+def _read(nodes: Iterable[onnx.NodeProto]) -> set[str]:
+    """What nodes and the bodies in them read, by name."""
+    names: set[str] = set()
+    for node in nodes:
+        names.update(node.input)
+        for attribute in node.attribute:
+            if attribute.HasField("g"):
+                names |= _read(attribute.g.node) | {value.name for value in attribute.g.output}
+    return names
