@@ -232,6 +232,23 @@ def test_a_layer_draws_in_training_and_only_then(cell: Cell, backend: str) -> No
     assert [len(g.inputs) for g in layer.graphs()] == [1] * len(layer.graphs())
 
 
+def test_each_sample_of_vmap_draws_its_own() -> None:
+    layer = ur.Recurrent(ur.zoneout(cells.gru, h=0.3), 5, 8)
+    x = torch.randn(4, 1, 5).expand(4, 3, 5)
+    params = dict(layer.named_parameters())
+
+    def loss(given: dict[str, Tensor], of: Tensor) -> Tensor:
+        y, _ = torch.func.functional_call(layer, given, (of.unsqueeze(1),))
+        return y.square().sum()
+
+    gradients = torch.func.vmap(
+        torch.func.grad(loss), in_dims=(None, 1), randomness="different"
+    )(params, x)  # fmt: skip
+    assert not torch.equal(gradients["W_hh_l0"][0], gradients["W_hh_l0"][1])
+    same = torch.func.vmap(torch.func.grad(loss), in_dims=(None, 1), randomness="same")(params, x)
+    torch.testing.assert_close(same["W_hh_l0"][0], same["W_hh_l0"][1])
+
+
 def test_layers_and_directions_draw_each_their_own(monkeypatch: pytest.MonkeyPatch) -> None:
     given: list[Tensor] = []
     called = stack.draw

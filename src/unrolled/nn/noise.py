@@ -34,4 +34,5 @@ def _over_steps(mask: Tensor, x: Tensor, steps: Steps) -> Tensor:
 
 
 def _drawn(shape: tuple[int, ...], p: float, like: Tensor) -> Tensor:
-    return torch.empty(shape, dtype=like.dtype, device=like.device).bernoulli_(p)
+    # Not in place: torch.func.vmap draws for each sample by itself only what is made anew.
+    return torch.bernoulli(torch.full(shape, p, dtype=like.dtype, device=like.device))
