@@ -187,6 +187,29 @@ def test_activations_are_replaced_as_functions_and_as_methods() -> None:
     close(h, 3 * squared(a), params)
 
 
+def test_a_name_replaces_all_that_mean_the_same_and_nothing_else() -> None:
+    @ur.cell
+    def aliases(x: Any, h: Any, *, W: Any = param("H", "D")) -> Any:
+        return torch.sigmoid(W @ x) * torch.special.expit(h)
+
+    @ur.cell
+    def alone(x: Any, h: Any, *, W: Any = param("H", "D")) -> Any:
+        return torch.maximum(W @ x, torch.special.expit(h)) * h
+
+    x, h = inputs()[0], GIVEN
+    params = parameters(aliases)
+    a = x @ params["W"].T
+    for made, expected in (
+        (ur.with_activation(aliases, sigmoid=torch.relu), a.relu() * h.relu()),
+        (ur.with_activation(alone, expit=torch.relu), torch.maximum(a, h.relu()) * h),
+        (ur.with_activation(alone, sigmoid=torch.relu), torch.maximum(a, h.relu()) * h),
+        (ur.with_activation(alone, maximum=torch.relu), a.relu() * h),
+    ):
+        close(step(made, params, [h])[1], expected, params)
+        traced, _ = ur.recurrence(made, x[None], (h,), params)
+        close(traced[0], expected, params)
+
+
 def test_a_rule_around_another_sees_what_the_inner_one_calls() -> None:
     inner = ur.with_activation(cells.rnn, tanh=torch.sin)
     ours = ur.with_activation(inner, sin=torch.cos)
@@ -350,7 +373,7 @@ def test_a_cell_that_runs_at_some_sizes_alone() -> None:
     assert text.startswith("cell fixed does not run at D=72, H=48: ")
     assert hint == (
         "what is made of it must be known before a layer says the sizes: write the step for any "
-        "size"
+        "size, and a length that never changes as a number, param(1, 'H')"
     )
     assert caught.value.location is not None
     assert caught.value.location.file == __file__

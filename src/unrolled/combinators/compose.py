@@ -145,7 +145,7 @@ def example(cell: Cell, given: Mapping[str, int]) -> Graph:
         raise CellError(
             f"cell {cell.name} does not run at {listed}: {problem}",
             "what is made of it must be known before a layer says the sizes: write the step for "
-            "any size",
+            "any size, and a length that never changes as a number, param(1, 'H')",
             error.location if isinstance(error, CellError) else cell.location,
         ) from error
 
