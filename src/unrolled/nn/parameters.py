@@ -9,9 +9,11 @@ import torch
 from torch import Tensor
 from torch.nn import init
 
-from unrolled.cell import UNIFORM, Cell, Init
+from unrolled import sizes
+from unrolled.cell import UNIFORM, Cell
 from unrolled.errors import CellError
 from unrolled.nn.checks import StateGroup
+from unrolled.specs import GatedInit, ParamSpec
 
 
 def layer_sizes(
@@ -29,10 +31,10 @@ def layer_sizes(
     for name in others:
         if name in ("D", "H") or not any(name in names for names in known):
             who = ", ".join(dict.fromkeys(cell.name for cell in cells))
-            sizes = ", ".join(sorted(set[str]().union(*known)))
+            declared = ", ".join(sorted(set[str]().union(*known)))
             raise CellError(
                 f"sizes={dict(others)!r}: cell {who} has no size {name} to be given",
-                f"its sizes are {sizes}; D is input_size and H hidden_size",
+                f"its sizes are {declared}; D is input_size and H hidden_size",
                 cells[0].location,
             )
     layers: list[dict[str, int]] = []
@@ -63,12 +65,15 @@ def state_groups(
     )
 
 
-def fill(parameter: Tensor, how: Init, hidden_size: int) -> None:
-    """Give ``parameter`` its first values, in place."""
+def fill(parameter: Tensor, spec: ParamSpec, hidden_size: int) -> None:
+    """Give ``parameter`` its first values, in place, as ``spec`` says that it starts."""
+    how = spec.init
     with torch.no_grad():
         if how == UNIFORM:
             bound = 1 / math.sqrt(hidden_size)
             init.uniform_(parameter, -bound, bound)
+        elif isinstance(how, GatedInit):
+            how.fill(parameter, gate_count(spec))
         elif callable(how):
             how(parameter)
         elif isinstance(how, (int, float)):
@@ -78,3 +83,13 @@ def fill(parameter: Tensor, how: Init, hidden_size: int) -> None:
                 f"init={how!r} says nothing: expected {UNIFORM!r}, a number, or a function that "
                 "fills a tensor in place, such as torch.nn.init.orthogonal_"
             )
+
+
+def gate_count(spec: ParamSpec) -> int:
+    """How many gates stand one below the other: 4 in ``("4*H", "D")``, 1 in ``("H+D",)``."""
+    rows = spec.shape[0] if spec.shape else 1
+    names = list(sizes.symbols(rows))
+    if len(names) != 1:
+        return 1
+    once, sevenfold = (int(sizes.evaluate(rows, {names[0]: n})) for n in (1, 7))
+    return once if once >= 1 and sevenfold == 7 * once else 1

@@ -164,7 +164,7 @@ class Recurrent(nn.Module):
                             f"{name}{suffix} is computed from other parameters: take its "
                             "parametrization or pruning off before reset_parameters()"
                         )
-                    fill(parameter, spec.init, sizes["H"])
+                    fill(parameter, spec, sizes["H"])
         for name in self._initial_names():
             nn.init.zeros_(self.get_parameter(name))
 
