@@ -17,7 +17,7 @@ from cell_samples import inputs, parameters, random, rounding, states, step
 from combinators.samples import COMPOSED, reader, squared
 from unrolled import cells, param
 from unrolled.cell import Cell
-from unrolled.combinators import around, combinator, run
+from unrolled.combinators import around, combinator, fresh, parameter, run
 from unrolled.serialize import graph_from_dict, graph_to_dict
 
 GIVEN = random(16, 5, seed=3)
@@ -108,6 +108,56 @@ def test_a_users_own_function_of_cells() -> None:
     params = parameters(made)
     y, h = step(made, params, [GIVEN])
     close(y, 2 * h + inputs()[0] @ params["W_residual"].T, params)
+
+
+@combinator
+def scaled(cell: Cell) -> Cell:
+    """A user's own with a parameter of its own."""
+    name = fresh(cell, "scale")
+
+    def step(x: Any, *states: Any, **arguments: Any) -> Any:
+        scale = arguments.pop(name)
+        y, new, extras = run(cell, x, states, arguments).returned()
+        return scale * y, new, extras
+
+    return around(cell, step, [parameter(name, "H", init=1.0)])
+
+
+def test_a_users_own_function_with_a_parameter_nests() -> None:
+    made = scaled(scaled(cells.gru))
+    assert [*made.parameters][4:] == ["scale", "scale_2"]
+    params = parameters(made)
+    y, h = step(made, params, [GIVEN])
+    close(y, params["scale"] * params["scale_2"] * h, params)
+    layer = ur.Recurrent(made, 3, 5)
+    assert torch.equal(layer.get_parameter("scale_2_l0"), torch.ones(5))
+
+
+def test_further_parameters_without_a_name_or_with_one_that_is_taken() -> None:
+    def step(x: Any, h: Any, **arguments: Any) -> Any:
+        return run(cells.gru, x, (h,), arguments).returned()
+
+    with pytest.raises(TypeError) as nameless:
+        around(cells.gru, step, [param("H")])
+    assert str(nameless.value) == (
+        "around(gru): a parameter without a name: param() takes its name from a signature; here it "
+        "is parameter('scale', 'H', init=1.0)"
+    )
+    for name in ("x", "h", "W_hh"):
+        with pytest.raises(ur.CellError) as caught:
+            around(cells.gru, step, [parameter(name, "H")])
+        assert problem(caught) == (
+            f"around(gru): the name {name} is taken",
+            f"fresh(cell, '{name}') gives one that is free",
+        )
+    with pytest.raises(ur.CellError) as caught:
+        around(cells.gru, step, [parameter("a", "H"), parameter("a", "H")])
+    assert problem(caught)[0] == "around(gru): the name a is taken"
+    with pytest.raises(ur.CellError) as wrong:
+        parameter("a", "H %")
+    assert (wrong.value.problem, wrong.value.hint) == (
+        "parameter a: 'H %' is no size", "use names, integers and + - * //, as in '3*H'",
+    )  # fmt: skip
 
 
 # --- what each computes

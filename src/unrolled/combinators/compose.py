@@ -13,11 +13,12 @@ from functools import wraps
 from math import inf
 from typing import Any, Concatenate, ParamSpec
 
+from unrolled import sizes
 from unrolled.cell import Cell, Composition, StepFunction, as_cell
 from unrolled.errors import CellError
 from unrolled.ir import Graph
 from unrolled.returned import unpack
-from unrolled.specs import NoiseSpec
+from unrolled.specs import UNIFORM, Init, NoiseSpec
 from unrolled.specs import ParamSpec as Parameter
 
 P = ParamSpec("P")
@@ -85,7 +86,31 @@ def around(
     parameters: Iterable[Parameter] = (),
     noise: Iterable[NoiseSpec] = (),
 ) -> Cell:
-    """``cell`` with the step ``function`` around its own, and with further parameters and noise."""
+    """``cell`` with the step ``function`` around its own, and with further parameters and noise.
+
+    Args:
+        cell: the cell inside.
+        function: the new step, which takes what that of ``cell`` takes and the further ones.
+        parameters: each a ``parameter(name, ...)``, or by whatever name :func:`fresh` says is free.
+        noise: likewise, of ``NoiseSpec``.
+
+    Raises :class:`CellError` for a name that is taken, ``TypeError`` for what has none.
+    """
+    parameters, noise = tuple(parameters), tuple(noise)
+    taken = _taken(cell)
+    for spec in (*parameters, *noise):
+        if not spec.name:
+            raise TypeError(
+                f"around({cell.name}): a parameter without a name: param() takes its name from a "
+                "signature; here it is parameter('scale', 'H', init=1.0)"
+            )
+        if spec.name in taken:
+            raise CellError(
+                f"around({cell.name}): the name {spec.name} is taken",
+                f"fresh(cell, {spec.name!r}) gives one that is free",
+                cell.location,
+            )
+        taken.add(spec.name)
     return replace(
         cell,
         function=function,
@@ -97,13 +122,33 @@ def around(
 
 def fresh(cell: Cell, name: str) -> str:
     """``name`` for a new parameter or noise, or with the first number that frees it."""
-    taken = {cell.input, *(s.name for s in cell.states), *cell.parameters}
-    taken |= {*cell.held, *cell.options, *cell.noise}
+    taken = _taken(cell)
     found, n = name, 1
     while found in taken:
         n += 1
         found = f"{name}_{n}"
     return found
+
+
+def _taken(cell: Cell) -> set[str]:
+    own = {cell.input, *(s.name for s in cell.states), *cell.parameters}
+    return own | {*cell.held, *cell.options, *cell.noise}
+
+
+def parameter(name: str, *shape: str | int, init: Init = UNIFORM) -> Parameter:
+    """A further parameter for :func:`around`: a name, and what ``param`` takes.
+
+    Raises :class:`CellError` where the shape is no size.
+    """
+    for expression in shape:
+        try:
+            sizes.symbols(expression)
+        except (ValueError, SyntaxError):
+            raise CellError(
+                f"parameter {name}: {expression!r} is no size",
+                "use names, integers and + - * //, as in '3*H'",
+            ) from None
+    return Parameter(name, shape, init)
 
 
 def check_states(cell: Cell, names: Iterable[str], what: str) -> None:
