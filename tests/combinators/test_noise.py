@@ -353,6 +353,37 @@ def test_noise_that_is_declared_wrongly() -> None:
     )
 
 
+def test_noise_that_has_no_meaning_as_a_number() -> None:
+    @ur.cell
+    def sliced(
+        x: Any, h: Any, *, W: Any = param("H", "D"), k: Any = noise("H", p=0.25),
+        m: Any = noise("H", p=0.5),
+    ) -> Any:  # fmt: skip
+        return k * h + m[:1] * (W @ x)
+
+    @ur.cell
+    def multiplied(
+        x: Any, h: Any, *, W: Any = param("H", "D"), U: Any = param("H", "H"),
+        m: Any = noise("H", p=0.5),
+    ) -> Any:  # fmt: skip
+        return W @ x + U @ m + h
+
+    for cell, expected in (
+        (sliced, "'float' object is not subscriptable"),
+        (multiplied, "a matrix product with a number"),
+    ):
+        cell.graph({"D": 3, "H": 5})
+        with pytest.raises(ur.CellError) as caught:
+            ur.Recurrent(cell, 3, 5)
+        assert text(caught) == (
+            f"cell {cell.name}: in evaluation, where the noise m is the number 0.5, the step does "
+            f"not run: {expected}",
+            "use noise elementwise alone, as in m * h",
+        )
+        assert caught.value.location is not None
+        assert caught.value.location.file == __file__
+
+
 def test_noise_that_does_not_fit() -> None:
     p, given = problem(noisy)
     for wrong, kind, message in (

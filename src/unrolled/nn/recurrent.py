@@ -25,6 +25,7 @@ from unrolled.nn.checks import (
 )
 from unrolled.nn.explain import explain, graphs
 from unrolled.nn.layers import layer_count, one_a_layer
+from unrolled.nn.noise import check_mean
 from unrolled.nn.parameters import fill, layer_sizes, state_groups
 from unrolled.nn.sequences import Input, gather
 from unrolled.nn.state import as_state
@@ -109,6 +110,8 @@ class Recurrent(nn.Module):
             )
         directions = 2 if bidirectional else 1
         self.layer_sizes = layer_sizes(self.cells, directions, input_size, widths, sizes or {})
+        for of_layer, given in zip(self.cells, self.layer_sizes, strict=True):
+            check_mean(of_layer, given)
         self.output_size = directions * self.cells[-1].output_size(self.layer_sizes[-1])
         self.state_groups = state_groups(self.cells, self.layer_sizes, directions)
         self._noise = tuple(
