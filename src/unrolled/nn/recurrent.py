@@ -197,13 +197,14 @@ class Recurrent(nn.Module):
                 put back to the layer's own initial values, whatever ``state`` was; the backward
                 direction meets the same border from the other side.
             outputs: names of further outputs of each step: a state, what the cell puts out by
-                name, or any value that its step gives a name, such as a gate.
+                name, or any value that its step gives a name, such as a gate. ``"c"`` is that of
+                every layer, ``"c_l0"`` that of the layer 0 alone.
 
         Returns:
             The outputs of the last layer in the form of ``x``, with directions * output size
             features, and the final states as a :class:`State`, a tuple in the form of ``state``.
-            With ``outputs``, a dict too: for each name a tuple of one output for each layer and
-            direction, in the form of ``x`` and differentiable.
+            With ``outputs``, a dict too: for each name a tuple of one output for each layer that
+            it names and each direction, in the form of ``x`` and differentiable.
 
         Raises ``TypeError``, ``ValueError`` or ``RuntimeError``, as torch.nn does, for an input or
         a state of wrong type, shape, dtype or device.
