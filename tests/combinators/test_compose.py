@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import json
 import pickle
+from functools import partial
 from typing import Any
 
 import pytest
@@ -39,6 +40,20 @@ def test_a_nested_cell_has_a_name_parameters_and_the_doc_of_the_one_inside() -> 
     assert made.location == cells.lstm_concat.location
     assert ur.with_activation(cells.gru, tanh=torch.relu).name == "with_activation(gru, tanh=relu)"
     assert ur.initialised(cells.gru, b_hh=0.0).name == "initialised(gru, b_hh=0.0)"
+
+
+@combinator
+def beside(cell: Cell, other: Any) -> Cell:
+    """A user's own that is given another cell, or a function."""
+    return cell
+
+
+def test_names_of_cells_and_functions_that_are_given() -> None:
+    assert beside(cells.gru, cells.lstm).name == "beside(gru, lstm)"
+    relu = partial(torch.nn.functional.leaky_relu, negative_slope=0.1)
+    assert beside(cells.gru, relu).name == "beside(gru, partial(leaky_relu, negative_slope=0.1))"
+    assert beside(cells.gru, lambda v: v).name == "beside(gru, lambda)"
+    assert beside(cells.gru, object()).name == "beside(gru, object)"
 
 
 def test_names_that_are_taken_get_a_number() -> None:
@@ -302,6 +317,15 @@ def test_a_projection_to_no_size() -> None:
     assert problem(caught) == (
         "project(gru): 'P %' is no size",
         "use names, integers and + - * //, as in 'P' or 'H//2'",
+    )
+
+
+def test_a_projection_of_no_length() -> None:
+    with pytest.raises(ur.CellError) as caught:
+        ur.Recurrent(ur.project(cells.gru, 0), 3, 5)
+    assert (caught.value.problem, caught.value.hint) == (
+        "cell project(gru, 0): W_project has the length 0, expected 1 or more",
+        "declare another length",
     )
 
 

@@ -420,6 +420,12 @@ def test_rates_and_states_that_are_none() -> None:
     for call, problem, hint in (
         (lambda: ur.zoneout(cells.lstm, m=0.5), "zoneout: cell lstm has no state m",
          "its states are h, c"),
+        (lambda: ur.zoneout(cells.gru, 0.1),
+         "zoneout(gru): 0.1 without a name says nothing of which state",
+         "name it: zoneout(cell, h=0.1)"),
+        (lambda: ur.variational_dropout(cells.gru, 0.1),
+         "variational_dropout(gru): 0.1 without a name says nothing of which state",
+         "name it: variational_dropout(cell, h=0.1)"),
         (lambda: ur.zoneout(cells.lstm), "zoneout(lstm) names no state",
          "zoneout(cell, h=0.1)"),
         (lambda: ur.zoneout(cells.lstm, c=1.5),

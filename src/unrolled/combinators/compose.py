@@ -9,9 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
-from functools import wraps
+from functools import partial, wraps
 from math import inf
-from typing import Any, Concatenate, ParamSpec
+from typing import Any, Concatenate, ParamSpec, cast
 
 from unrolled import sizes
 from unrolled.cell import Cell, Composition, StepFunction, as_cell
@@ -46,7 +46,16 @@ def combinator(
 def _text(value: Any) -> str:
     if isinstance(value, str):
         return value
-    return getattr(value, "__name__", None) or repr(value)
+    if isinstance(value, Cell):
+        return value.name
+    if isinstance(value, partial):
+        made = cast("partial[Any]", value)
+        held = [*map(_text, made.args), *(f"{k}={_text(v)}" for k, v in made.keywords.items())]
+        return f"partial({', '.join([_text(made.func), *held])})"
+    if type(value).__repr__ is object.__repr__:  # which is an address
+        return type(value).__name__
+    name = getattr(value, "__name__", None)
+    return "lambda" if name == "<lambda>" else name or repr(value)
 
 
 class Step:
@@ -161,6 +170,17 @@ def check_states(cell: Cell, names: Iterable[str], what: str) -> None:
                 f"its states are {', '.join(states)}",
                 cell.location,
             )
+
+
+def check_named(cell: Cell, what: str, unnamed: tuple[float, ...]) -> None:
+    """:class:`CellError` for numbers that are given without the name of a state."""
+    if unnamed:
+        name = cell.states[0].name
+        raise CellError(
+            f"{what}({cell.name}): {unnamed[0]!r} without a name says nothing of which state",
+            f"name it: {what}(cell, {name}={unnamed[0]!r})",
+            cell.location,
+        )
 
 
 def check_probability(cell: Cell, what: str, name: str, p: float, below: float = inf) -> float:

@@ -19,6 +19,7 @@ from unrolled.cell import Cell
 from unrolled.combinators import products
 from unrolled.combinators.compose import (
     around,
+    check_named,
     check_probability,
     check_states,
     combinator,
@@ -32,12 +33,13 @@ from unrolled.specs import NoiseSpec
 
 @combinator
 def variational_dropout(
-    cell: Cell, *, input: float = 0.0, output: float = 0.0, **states: float
+    cell: Cell, *unnamed: float, input: float = 0.0, output: float = 0.0, **states: float
 ) -> Cell:
     """The cell with dropout, one mask a sequence: ``variational_dropout(lstm, input=0.2, h=0.3)``.
 
     Args:
         cell: a cell.
+        unnamed: nothing: each probability has a name.
         input: the probability that an element of the input is dropped.
         output: the probability that an element of the output is, not of the state that it may be.
         states: for the name of a state, the probability that an element of it is dropped where a
@@ -49,6 +51,7 @@ def variational_dropout(
     Raises :class:`CellError` for a name that is no state, a number that is no probability below 1,
     and, when it is traced, for a state that no product reads.
     """
+    check_named(cell, "variational_dropout", unnamed)
     check_states(cell, states, "variational_dropout of a state")
     lengths = {s.name: s.size for s in cell.states} | {"input": "D"}
     wanted = {"input": input, **states, "output": output}
