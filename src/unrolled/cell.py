@@ -186,9 +186,9 @@ class Cell:
             if length < 1:
                 values = ", ".join(f"{s}={given[s]}" for s in sizes.symbols(expression))
                 raise CellError(
-                    f"cell {self.name}: {name} has the length {expression} at {values}, "
-                    "expected 1 or more",
-                    "give the layer other sizes",
+                    f"cell {self.name}: {name} has the length {expression}"
+                    f"{f' at {values}' if values else ''}, expected 1 or more",
+                    "give the layer other sizes" if values else "declare another length",
                     self._where(name),
                 )
         return given

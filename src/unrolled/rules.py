@@ -36,6 +36,7 @@ def in_force(rule: Rule) -> Generator[None, None, None]:
 
 def apply(name: str, function: Callable[..., Any], args: Arguments, kwargs: dict[str, Any]) -> Any:
     """A call on traced values under all rules that are in force."""
+    name = plain(name)
     *outer, rule = _RULES.get() or (None,)
     if rule is None:
         return function(*args, **kwargs)
@@ -48,6 +49,11 @@ def apply(name: str, function: Callable[..., Any], args: Arguments, kwargs: dict
         return rule(name, beyond, args, kwargs)
     finally:
         _RULES.reset(token)
+
+
+def plain(name: str) -> str:
+    """A function's name as rules know it: ``expit`` of ``torch.special`` as well."""
+    return name.removeprefix("special_")
 
 
 class _OnTensors(TorchFunctionMode):
@@ -65,5 +71,4 @@ class _OnTensors(TorchFunctionMode):
         # Not in force is what a rule, or the meaning of a function on traced values, calls itself.
         if traced or self._rule not in _RULES.get():
             return func(*args, **given)
-        name = getattr(func, "__name__", "").removeprefix("special_")
-        return self._rule(name, func, args, given)
+        return self._rule(plain(getattr(func, "__name__", "")), func, args, given)

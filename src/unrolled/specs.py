@@ -4,13 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, Protocol, runtime_checkable
 
 from torch import Tensor
 
 Init = float | str | Callable[[Tensor], Any]
 UNIFORM = "uniform"
 """The default initialisation: uniform in ±1/√H, as ``torch.nn.LSTM`` and its like have it."""
+
+
+@runtime_checkable
+class GatedInit(Protocol):
+    """An ``init`` that fills gate by gate."""
+
+    def fill(self, parameter: Tensor, gates: int | None) -> None:
+        """Fill in place; ``gates`` stand one below the other, where that is known."""
+        ...
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import json
 import pickle
+from functools import partial
 from typing import Any
 
 import pytest
@@ -17,7 +18,7 @@ from cell_samples import inputs, parameters, random, rounding, states, step
 from combinators.samples import COMPOSED, reader, squared
 from unrolled import cells, param
 from unrolled.cell import Cell
-from unrolled.combinators import around, combinator, run
+from unrolled.combinators import around, combinator, fresh, parameter, run
 from unrolled.serialize import graph_from_dict, graph_to_dict
 
 GIVEN = random(16, 5, seed=3)
@@ -39,6 +40,20 @@ def test_a_nested_cell_has_a_name_parameters_and_the_doc_of_the_one_inside() -> 
     assert made.location == cells.lstm_concat.location
     assert ur.with_activation(cells.gru, tanh=torch.relu).name == "with_activation(gru, tanh=relu)"
     assert ur.initialised(cells.gru, b_hh=0.0).name == "initialised(gru, b_hh=0.0)"
+
+
+@combinator
+def beside(cell: Cell, other: Any) -> Cell:
+    """A user's own that is given another cell, or a function."""
+    return cell
+
+
+def test_names_of_cells_and_functions_that_are_given() -> None:
+    assert beside(cells.gru, cells.lstm).name == "beside(gru, lstm)"
+    relu = partial(torch.nn.functional.leaky_relu, negative_slope=0.1)
+    assert beside(cells.gru, relu).name == "beside(gru, partial(leaky_relu, negative_slope=0.1))"
+    assert beside(cells.gru, lambda v: v).name == "beside(gru, lambda)"
+    assert beside(cells.gru, object()).name == "beside(gru, object)"
 
 
 def test_names_that_are_taken_get_a_number() -> None:
@@ -108,6 +123,56 @@ def test_a_users_own_function_of_cells() -> None:
     params = parameters(made)
     y, h = step(made, params, [GIVEN])
     close(y, 2 * h + inputs()[0] @ params["W_residual"].T, params)
+
+
+@combinator
+def scaled(cell: Cell) -> Cell:
+    """A user's own with a parameter of its own."""
+    name = fresh(cell, "scale")
+
+    def step(x: Any, *states: Any, **arguments: Any) -> Any:
+        scale = arguments.pop(name)
+        y, new, extras = run(cell, x, states, arguments).returned()
+        return scale * y, new, extras
+
+    return around(cell, step, [parameter(name, "H", init=1.0)])
+
+
+def test_a_users_own_function_with_a_parameter_nests() -> None:
+    made = scaled(scaled(cells.gru))
+    assert [*made.parameters][4:] == ["scale", "scale_2"]
+    params = parameters(made)
+    y, h = step(made, params, [GIVEN])
+    close(y, params["scale"] * params["scale_2"] * h, params)
+    layer = ur.Recurrent(made, 3, 5)
+    assert torch.equal(layer.get_parameter("scale_2_l0"), torch.ones(5))
+
+
+def test_further_parameters_without_a_name_or_with_one_that_is_taken() -> None:
+    def step(x: Any, h: Any, **arguments: Any) -> Any:
+        return run(cells.gru, x, (h,), arguments).returned()
+
+    with pytest.raises(TypeError) as nameless:
+        around(cells.gru, step, [param("H")])
+    assert str(nameless.value) == (
+        "around(gru): a parameter without a name: param() takes its name from a signature; here it "
+        "is parameter('scale', 'H', init=1.0)"
+    )
+    for name in ("x", "h", "W_hh"):
+        with pytest.raises(ur.CellError) as caught:
+            around(cells.gru, step, [parameter(name, "H")])
+        assert problem(caught) == (
+            f"around(gru): the name {name} is taken",
+            f"fresh(cell, '{name}') gives one that is free",
+        )
+    with pytest.raises(ur.CellError) as caught:
+        around(cells.gru, step, [parameter("a", "H"), parameter("a", "H")])
+    assert problem(caught)[0] == "around(gru): the name a is taken"
+    with pytest.raises(ur.CellError) as wrong:
+        parameter("a", "H %")
+    assert (wrong.value.problem, wrong.value.hint) == (
+        "parameter a: 'H %' is no size", "use names, integers and + - * //, as in '3*H'",
+    )  # fmt: skip
 
 
 # --- what each computes
@@ -187,6 +252,29 @@ def test_activations_are_replaced_as_functions_and_as_methods() -> None:
     close(h, 3 * squared(a), params)
 
 
+def test_a_name_replaces_all_that_mean_the_same_and_nothing_else() -> None:
+    @ur.cell
+    def aliases(x: Any, h: Any, *, W: Any = param("H", "D")) -> Any:
+        return torch.sigmoid(W @ x) * torch.special.expit(h)
+
+    @ur.cell
+    def alone(x: Any, h: Any, *, W: Any = param("H", "D")) -> Any:
+        return torch.maximum(W @ x, torch.special.expit(h)) * h
+
+    x, h = inputs()[0], GIVEN
+    params = parameters(aliases)
+    a = x @ params["W"].T
+    for made, expected in (
+        (ur.with_activation(aliases, sigmoid=torch.relu), a.relu() * h.relu()),
+        (ur.with_activation(alone, expit=torch.relu), torch.maximum(a, h.relu()) * h),
+        (ur.with_activation(alone, sigmoid=torch.relu), torch.maximum(a, h.relu()) * h),
+        (ur.with_activation(alone, maximum=torch.relu), a.relu() * h),
+    ):
+        close(step(made, params, [h])[1], expected, params)
+        traced, _ = ur.recurrence(made, x[None], (h,), params)
+        close(traced[0], expected, params)
+
+
 def test_a_rule_around_another_sees_what_the_inner_one_calls() -> None:
     inner = ur.with_activation(cells.rnn, tanh=torch.sin)
     ours = ur.with_activation(inner, sin=torch.cos)
@@ -229,6 +317,15 @@ def test_a_projection_to_no_size() -> None:
     assert problem(caught) == (
         "project(gru): 'P %' is no size",
         "use names, integers and + - * //, as in 'P' or 'H//2'",
+    )
+
+
+def test_a_projection_of_no_length() -> None:
+    with pytest.raises(ur.CellError) as caught:
+        ur.Recurrent(ur.project(cells.gru, 0), 3, 5)
+    assert (caught.value.problem, caught.value.hint) == (
+        "cell project(gru, 0): W_project has the length 0, expected 1 or more",
+        "declare another length",
     )
 
 
@@ -350,7 +447,7 @@ def test_a_cell_that_runs_at_some_sizes_alone() -> None:
     assert text.startswith("cell fixed does not run at D=72, H=48: ")
     assert hint == (
         "what is made of it must be known before a layer says the sizes: write the step for any "
-        "size"
+        "size, and a length that never changes as a number, param(1, 'H')"
     )
     assert caught.value.location is not None
     assert caught.value.location.file == __file__

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import copy
 import pickle
+from typing import Any
 
 import pytest
 import torch
 from torch import Tensor, nn
 
 import unrolled as ur
-from unrolled import cells
+from unrolled import cells, param
 
 
 def assert_orthonormal(matrix: Tensor, gain: float = 1.0) -> None:
@@ -23,8 +24,8 @@ def assert_orthonormal(matrix: Tensor, gain: float = 1.0) -> None:
 
 
 def test_each_gate_is_orthogonal_by_itself() -> None:
-    made = ur.initialised(cells.lstm, W_hh=ur.Orthogonal(gain=0.5), W_ih=ur.Orthogonal(blocks=4))
-    layer = ur.Recurrent(made, 3, 5, 2, bidirectional=True, dtype=torch.float64)
+    made = ur.initialised(cells.lstm, W_hh=ur.Orthogonal(gain=0.5), W_ih=ur.Orthogonal())
+    layer = ur.Recurrent(made, 10, 5, 2, bidirectional=True, dtype=torch.float64)
     for name, weight in layer.named_parameters():
         if name.startswith("W_"):
             gates = weight.detach().chunk(4)
@@ -38,12 +39,28 @@ def test_each_gate_is_orthogonal_by_itself() -> None:
     assert cells.lstm.parameters["W_hh"].init == "uniform"
 
 
+@pytest.mark.parametrize("input_size", [1, 4, 8, 12, 16])
+def test_gates_are_those_of_the_declaration_whatever_the_sizes(input_size: int) -> None:
+    @ur.cell
+    def mixed(x: Any, h: Any, *, W: Any = param("2*H", "D"),
+              U: Any = param("2*H", "H"), R: Any = param("D", "H")) -> Any:  # fmt: skip
+        z, n = (W @ x + U @ h).chunk(2)
+        h = z * n
+        return R @ h, (h,)
+
+    made = ur.initialised(mixed, W=ur.Orthogonal(), R=ur.Orthogonal())
+    layer = ur.Recurrent(made, input_size, 8, dtype=torch.float64)
+    for gate in layer.get_parameter("W_l0").detach().chunk(2):
+        assert_orthonormal(gate)
+    assert_orthonormal(layer.get_parameter("R_l0").detach())
+
+
 def test_orthogonal_of_one_wide_matrix_or_of_blocks_that_are_named() -> None:
     wide = torch.empty(3, 7, dtype=torch.float64)
     ur.Orthogonal()(wide)
     assert_orthonormal(wide)
     tall = torch.empty(8, 3, dtype=torch.float64)
-    ur.Orthogonal()(tall)
+    ur.Orthogonal(blocks=1)(tall)
     assert_orthonormal(tall)
     ur.Orthogonal(blocks=2)(tall)
     for block in tall.chunk(2):
@@ -110,6 +127,9 @@ def test_what_is_refused() -> None:
     )
     for start, shape, message in (
         (ur.Orthogonal(), (3,), "Orthogonal() fills matrices, got the shape [3]"),
+        (ur.Orthogonal(), (32, 12),
+         "Orthogonal() of a tensor [32, 12]: say how many gates stand in it, as in "
+         "Orthogonal(blocks=4); a cell's declaration, param('4*H', 'D'), says so itself"),
         (ur.Orthogonal(blocks=3), (8, 2),
          "Orthogonal(blocks=3): 8 rows do not fall into 3 blocks"),
         (ur.GateBias(4, of=4), (8,),
@@ -123,3 +143,10 @@ def test_what_is_refused() -> None:
         with pytest.raises(ValueError) as wrong:
             start(torch.empty(*shape))
         assert str(wrong.value) == message
+    for wrong_start in (ur.GateBias(1, of=4), ur.Chrono(100)):
+        with pytest.raises(ValueError) as wrong:
+            ur.Recurrent(ur.initialised(cells.gru, b_ih=wrong_start), 5, 8)
+        assert str(wrong.value) == (
+            f"{wrong_start}: a bias of shape [24] has 3 gates as it is declared, not 4: say of=3, "
+            "and which gate"
+        )

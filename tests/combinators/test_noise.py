@@ -232,6 +232,23 @@ def test_a_layer_draws_in_training_and_only_then(cell: Cell, backend: str) -> No
     assert [len(g.inputs) for g in layer.graphs()] == [1] * len(layer.graphs())
 
 
+def test_each_sample_of_vmap_draws_its_own() -> None:
+    layer = ur.Recurrent(ur.zoneout(cells.gru, h=0.3), 5, 8)
+    x = torch.randn(4, 1, 5).expand(4, 3, 5)
+    params = dict(layer.named_parameters())
+
+    def loss(given: dict[str, Tensor], of: Tensor) -> Tensor:
+        y, _ = torch.func.functional_call(layer, given, (of.unsqueeze(1),))
+        return y.square().sum()
+
+    gradients = torch.func.vmap(
+        torch.func.grad(loss), in_dims=(None, 1), randomness="different"
+    )(params, x)  # fmt: skip
+    assert not torch.equal(gradients["W_hh_l0"][0], gradients["W_hh_l0"][1])
+    same = torch.func.vmap(torch.func.grad(loss), in_dims=(None, 1), randomness="same")(params, x)
+    torch.testing.assert_close(same["W_hh_l0"][0], same["W_hh_l0"][1])
+
+
 def test_layers_and_directions_draw_each_their_own(monkeypatch: pytest.MonkeyPatch) -> None:
     given: list[Tensor] = []
     called = stack.draw
@@ -336,6 +353,37 @@ def test_noise_that_is_declared_wrongly() -> None:
     )
 
 
+def test_noise_that_has_no_meaning_as_a_number() -> None:
+    @ur.cell
+    def sliced(
+        x: Any, h: Any, *, W: Any = param("H", "D"), k: Any = noise("H", p=0.25),
+        m: Any = noise("H", p=0.5),
+    ) -> Any:  # fmt: skip
+        return k * h + m[:1] * (W @ x)
+
+    @ur.cell
+    def multiplied(
+        x: Any, h: Any, *, W: Any = param("H", "D"), U: Any = param("H", "H"),
+        m: Any = noise("H", p=0.5),
+    ) -> Any:  # fmt: skip
+        return W @ x + U @ m + h
+
+    for cell, expected in (
+        (sliced, "'float' object is not subscriptable"),
+        (multiplied, "a matrix product with a number"),
+    ):
+        cell.graph({"D": 3, "H": 5})
+        with pytest.raises(ur.CellError) as caught:
+            ur.Recurrent(cell, 3, 5)
+        assert text(caught) == (
+            f"cell {cell.name}: in evaluation, where the noise m is the number 0.5, the step does "
+            f"not run: {expected}",
+            "use noise elementwise alone, as in m * h",
+        )
+        assert caught.value.location is not None
+        assert caught.value.location.file == __file__
+
+
 def test_noise_that_does_not_fit() -> None:
     p, given = problem(noisy)
     for wrong, kind, message in (
@@ -372,6 +420,12 @@ def test_rates_and_states_that_are_none() -> None:
     for call, problem, hint in (
         (lambda: ur.zoneout(cells.lstm, m=0.5), "zoneout: cell lstm has no state m",
          "its states are h, c"),
+        (lambda: ur.zoneout(cells.gru, 0.1),
+         "zoneout(gru): 0.1 without a name says nothing of which state",
+         "name it: zoneout(cell, h=0.1)"),
+        (lambda: ur.variational_dropout(cells.gru, 0.1),
+         "variational_dropout(gru): 0.1 without a name says nothing of which state",
+         "name it: variational_dropout(cell, h=0.1)"),
         (lambda: ur.zoneout(cells.lstm), "zoneout(lstm) names no state",
          "zoneout(cell, h=0.1)"),
         (lambda: ur.zoneout(cells.lstm, c=1.5),

@@ -187,3 +187,32 @@ def test_same_cells_are_as_one(step: Cell) -> None:
     assert repr(one) == repr(listed)
     x = torch.randn(T, B, 5)
     assert torch.equal(one(x)[0], listed(x)[0])
+
+
+def test_further_outputs_of_one_layer() -> None:
+    layer = ur.Recurrent(
+        [cells.lstm, cells.gru, cells.lstm], D, [5, 4, 6], bidirectional=True, dtype=torch.float64
+    )
+    x = random(T, B, D)
+    y, _, found = layer(x, outputs=("c_l0", "h", "h_l1", "c_l2"))
+    below = ur.Recurrent(cells.lstm, D, 5, bidirectional=True, dtype=torch.float64)
+    below.load_state_dict({n: p for n, p in layer.state_dict().items() if "_l0" in n})
+    _, _, expected = below(x, outputs=("c",))
+    for ours, theirs in zip(found["c_l0"], expected["c"], strict=True):
+        assert torch.equal(ours, theirs)
+    assert [len(v) for v in found.values()] == [2, 6, 2, 2]
+    for ours, theirs in zip(found["h_l1"], found["h"][2:4], strict=True):
+        assert torch.equal(ours, theirs)
+    assert [v.shape[-1] for v in found["c_l2"]] == [6, 6]
+    assert torch.equal(torch.cat(found["h"][4:], -1), y)
+
+
+def test_further_outputs_that_no_layer_has() -> None:
+    layer = ur.Recurrent([cells.lstm, cells.gru], D, 5)
+    with pytest.raises(ValueError, match=r"^gru has no 'c' to put out: expected one of "):
+        layer(torch.randn(T, B, D), outputs=("c",))
+    with pytest.raises(ValueError, match=r"^gru has no 'c' to put out: expected one of "):
+        layer(torch.randn(T, B, D), outputs=("c_l1",))
+    with pytest.raises(ValueError) as caught:
+        layer(torch.randn(T, B, D), outputs=("h_l2",))
+    assert str(caught.value) == "outputs: h_l2 is of layer 2, and the layers are 0 … 1"

@@ -137,6 +137,44 @@ def test_one_matrix_alone() -> None:
     assert "parametrizations.U_l1.original" in layer.state_dict()
 
 
+def test_a_matrix_that_is_parametrized_already_is_dropped_too() -> None:
+    layer: Any = ur.LSTM(D, H, 2)
+    parametrizations.spectral_norm(layer, "weight_hh_l0")
+    ur.weight_drop(layer, "weight_hh", 0.5)
+    for each in ("weight_hh_l0", "weight_hh_l1"):
+        assert 0.2 < (getattr(layer, each) != 0).double().mean() < 0.8
+    layer.eval()
+    normalised = layer.weight_hh_l0.detach()
+    assert (normalised != 0).all()
+    torch.testing.assert_close(
+        torch.linalg.matrix_norm(normalised, 2).item(), 1.0, atol=0.5, rtol=0
+    )
+
+
+def test_called_again_it_changes_the_probability() -> None:
+    layer: Any = ur.weight_drop(ur.Recurrent(cells.gru_cho, D, H, 2), "U", 0.5)
+    ur.weight_drop(layer, "U_l1", 0.0)
+    assert [len(of) for of in layer.parametrizations.values()] == [1, 1]
+    assert [of[0].p for of in layer.parametrizations.values()] == [0.5, 0.0]
+    assert (layer.U_l1 != 0).all()
+    assert (layer.U_l0 == 0).any()
+
+
+def test_pruned_matrices_are_not_dropped_by_halves() -> None:
+    layer: Any = ur.LSTM(D, H, 2)
+    prune.l1_unstructured(layer, "weight_hh_l1", amount=0.5)
+    with pytest.raises(ValueError) as caught:
+        ur.weight_drop(layer, "weight_hh")
+    assert str(caught.value) == (
+        "weight_drop: weight_hh_l1 of LSTM is pruned, and computed again at each call: make that "
+        "permanent first, torch.nn.utils.prune.remove(layer, 'weight_hh_l1')"
+    )
+    assert not parametrize.is_parametrized(layer)
+    prune.remove(layer, "weight_hh_l1")
+    ur.weight_drop(layer, "weight_hh")
+    assert sorted(layer.parametrizations) == ["weight_hh_l0", "weight_hh_l1"]
+
+
 def test_what_is_refused() -> None:
     layer = ur.Recurrent(cells.gru_cho, D, H)
     with pytest.raises(ValueError) as caught:
@@ -149,6 +187,11 @@ def test_what_is_refused() -> None:
     assert str(caught.value) == "p should be a number in range [0, 1], got 1.5"
     ur.weight_drop(layer, "U")
     before = {n: t.clone() for n, t in layer.state_dict().items()}
+    with pytest.raises(ValueError) as caught:
+        ur.weight_drop(layer, "V")
+    assert str(caught.value) == (
+        "weight_drop: Recurrent has no parameter 'V'; it has W_l0, b_l0, U_l0"
+    )
     with pytest.raises(RuntimeError) as computed:
         layer.reset_parameters()
     assert all(torch.equal(t, before[n]) for n, t in layer.state_dict().items())

@@ -11,7 +11,7 @@ dropout     variational dropout: one mask for a whole sequence
 """
 
 from unrolled.combinators.activation import with_activation
-from unrolled.combinators.compose import around, combinator, run
+from unrolled.combinators.compose import around, combinator, fresh, parameter, run
 from unrolled.combinators.dropout import variational_dropout
 from unrolled.combinators.initial import Chrono, GateBias, Orthogonal, initialised
 from unrolled.combinators.normalise import layer_norm, rms_norm
@@ -25,8 +25,10 @@ __all__ = [
     "Orthogonal",
     "around",
     "combinator",
+    "fresh",
     "initialised",
     "layer_norm",
+    "parameter",
     "project",
     "residual",
     "rms_norm",

@@ -9,15 +9,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
-from functools import wraps
+from functools import partial, wraps
 from math import inf
-from typing import Any, Concatenate, ParamSpec
+from typing import Any, Concatenate, ParamSpec, cast
 
+from unrolled import sizes
 from unrolled.cell import Cell, Composition, StepFunction, as_cell
 from unrolled.errors import CellError
 from unrolled.ir import Graph
 from unrolled.returned import unpack
-from unrolled.specs import NoiseSpec
+from unrolled.specs import UNIFORM, Init, NoiseSpec
 from unrolled.specs import ParamSpec as Parameter
 
 P = ParamSpec("P")
@@ -45,7 +46,16 @@ def combinator(
 def _text(value: Any) -> str:
     if isinstance(value, str):
         return value
-    return getattr(value, "__name__", None) or repr(value)
+    if isinstance(value, Cell):
+        return value.name
+    if isinstance(value, partial):
+        made = cast("partial[Any]", value)
+        held = [*map(_text, made.args), *(f"{k}={_text(v)}" for k, v in made.keywords.items())]
+        return f"partial({', '.join([_text(made.func), *held])})"
+    if type(value).__repr__ is object.__repr__:  # which is an address
+        return type(value).__name__
+    name = getattr(value, "__name__", None)
+    return "lambda" if name == "<lambda>" else name or repr(value)
 
 
 class Step:
@@ -85,7 +95,31 @@ def around(
     parameters: Iterable[Parameter] = (),
     noise: Iterable[NoiseSpec] = (),
 ) -> Cell:
-    """``cell`` with the step ``function`` around its own, and with further parameters and noise."""
+    """``cell`` with the step ``function`` around its own, and with further parameters and noise.
+
+    Args:
+        cell: the cell inside.
+        function: the new step, which takes what that of ``cell`` takes and the further ones.
+        parameters: each a ``parameter(name, ...)``, or by whatever name :func:`fresh` says is free.
+        noise: likewise, of ``NoiseSpec``.
+
+    Raises :class:`CellError` for a name that is taken, ``TypeError`` for what has none.
+    """
+    parameters, noise = tuple(parameters), tuple(noise)
+    taken = _taken(cell)
+    for spec in (*parameters, *noise):
+        if not spec.name:
+            raise TypeError(
+                f"around({cell.name}): a parameter without a name: param() takes its name from a "
+                "signature; here it is parameter('scale', 'H', init=1.0)"
+            )
+        if spec.name in taken:
+            raise CellError(
+                f"around({cell.name}): the name {spec.name} is taken",
+                f"fresh(cell, {spec.name!r}) gives one that is free",
+                cell.location,
+            )
+        taken.add(spec.name)
     return replace(
         cell,
         function=function,
@@ -97,13 +131,33 @@ def around(
 
 def fresh(cell: Cell, name: str) -> str:
     """``name`` for a new parameter or noise, or with the first number that frees it."""
-    taken = {cell.input, *(s.name for s in cell.states), *cell.parameters}
-    taken |= {*cell.held, *cell.options, *cell.noise}
+    taken = _taken(cell)
     found, n = name, 1
     while found in taken:
         n += 1
         found = f"{name}_{n}"
     return found
+
+
+def _taken(cell: Cell) -> set[str]:
+    own = {cell.input, *(s.name for s in cell.states), *cell.parameters}
+    return own | {*cell.held, *cell.options, *cell.noise}
+
+
+def parameter(name: str, *shape: str | int, init: Init = UNIFORM) -> Parameter:
+    """A further parameter for :func:`around`: a name, and what ``param`` takes.
+
+    Raises :class:`CellError` where the shape is no size.
+    """
+    for expression in shape:
+        try:
+            sizes.symbols(expression)
+        except (ValueError, SyntaxError):
+            raise CellError(
+                f"parameter {name}: {expression!r} is no size",
+                "use names, integers and + - * //, as in '3*H'",
+            ) from None
+    return Parameter(name, shape, init)
 
 
 def check_states(cell: Cell, names: Iterable[str], what: str) -> None:
@@ -116,6 +170,17 @@ def check_states(cell: Cell, names: Iterable[str], what: str) -> None:
                 f"its states are {', '.join(states)}",
                 cell.location,
             )
+
+
+def check_named(cell: Cell, what: str, unnamed: tuple[float, ...]) -> None:
+    """:class:`CellError` for numbers that are given without the name of a state."""
+    if unnamed:
+        name = cell.states[0].name
+        raise CellError(
+            f"{what}({cell.name}): {unnamed[0]!r} without a name says nothing of which state",
+            f"name it: {what}(cell, {name}={unnamed[0]!r})",
+            cell.location,
+        )
 
 
 def check_probability(cell: Cell, what: str, name: str, p: float, below: float = inf) -> float:
@@ -145,7 +210,7 @@ def example(cell: Cell, given: Mapping[str, int]) -> Graph:
         raise CellError(
             f"cell {cell.name} does not run at {listed}: {problem}",
             "what is made of it must be known before a layer says the sizes: write the step for "
-            "any size",
+            "any size, and a length that never changes as a number, param(1, 'H')",
             error.location if isinstance(error, CellError) else cell.location,
         ) from error
 

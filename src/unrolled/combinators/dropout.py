@@ -16,8 +16,10 @@ from typing import Any, cast
 
 from unrolled import rules
 from unrolled.cell import Cell
+from unrolled.combinators import products
 from unrolled.combinators.compose import (
     around,
+    check_named,
     check_probability,
     check_states,
     combinator,
@@ -28,18 +30,16 @@ from unrolled.combinators.compose import (
 from unrolled.errors import CellError
 from unrolled.specs import NoiseSpec
 
-PRODUCTS = {"matmul", "mv", "inner", "linear", "addmv"}
-"""The functions that multiply a matrix and a vector."""
-
 
 @combinator
 def variational_dropout(
-    cell: Cell, *, input: float = 0.0, output: float = 0.0, **states: float
+    cell: Cell, *unnamed: float, input: float = 0.0, output: float = 0.0, **states: float
 ) -> Cell:
     """The cell with dropout, one mask a sequence: ``variational_dropout(lstm, input=0.2, h=0.3)``.
 
     Args:
         cell: a cell.
+        unnamed: nothing: each probability has a name.
         input: the probability that an element of the input is dropped.
         output: the probability that an element of the output is, not of the state that it may be.
         states: for the name of a state, the probability that an element of it is dropped where a
@@ -51,6 +51,7 @@ def variational_dropout(
     Raises :class:`CellError` for a name that is no state, a number that is no probability below 1,
     and, when it is traced, for a state that no product reads.
     """
+    check_named(cell, "variational_dropout", unnamed)
     check_states(cell, states, "variational_dropout of a state")
     lengths = {s.name: s.size for s in cell.states} | {"input": "D"}
     wanted = {"input": input, **states, "output": output}
@@ -107,16 +108,35 @@ class _Twins:
         self, name: str, function: Callable[..., Any], args: rules.Arguments, kwargs: dict[str, Any]
     ) -> Any:
         """Each call of the step; see :mod:`unrolled.rules`."""
+        call = products.read(name, args, kwargs)
+        if call is not None:
+            return self._product(call, function, args, kwargs)
+        return self._both(function, args, kwargs)
+
+    def _product(
+        self,
+        call: products.Call,
+        function: Callable[..., Any],
+        args: rules.Arguments,
+        kwargs: dict[str, Any],
+    ) -> Any:
+        """A product's factors are read masked; what it adds to them is a value like any other."""
+        of: set[str] = set()
+        positions, names = products.factors_of(call, args)
+        args = tuple(self._masked(a, of) if k in positions else a for k, a in enumerate(args))
+        kwargs = {k: self._masked(v, of) if k in names else v for k, v in kwargs.items()}
+        self._unread -= of
+        return self._both(function, args, kwargs)
+
+    def _both(
+        self, function: Callable[..., Any], args: rules.Arguments, kwargs: dict[str, Any]
+    ) -> Any:
         of: set[str] = set()
         masked = [self._masked(a, of) for a in args]
         masked_kwargs = {k: self._masked(v, of) for k, v in kwargs.items()}
-        if not of:
-            return function(*args, **kwargs)
-        if name in PRODUCTS and any(getattr(a, "ndim", 0) == 2 for a in masked):
-            self._unread -= of
-            return function(*masked, **masked_kwargs)
         result = function(*args, **kwargs)
-        self._remember(result, function(*masked, **masked_kwargs), frozenset(of))
+        if of:
+            self._remember(result, function(*masked, **masked_kwargs), frozenset(of))
         return result
 
     def check(self, cell: Cell) -> None:

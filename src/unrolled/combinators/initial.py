@@ -45,8 +45,8 @@ def initialised(cell: Cell, **starts: Init) -> Cell:
 class Orthogonal:
     """A start: a matrix with orthonormal rows or columns, those of each gate by themselves.
 
-    ``blocks`` says how many gates' matrices stand in it one below the other, as W_hh [4*H, H] has
-    4; by default as many square ones as there are. ``gain`` scales all.
+    ``blocks`` says how many gates' matrices stand in it one below the other; by default as many as
+    its declaration says, 4 of ``("4*H", "D")``. ``gain`` scales all.
 
     Paper: Saxe, McClelland and Ganguli 2014, arXiv:1312.6120.
     """
@@ -55,11 +55,20 @@ class Orthogonal:
     gain: float = 1.0
 
     def __call__(self, matrix: Tensor) -> None:
-        """Fill ``matrix`` in place; ``ValueError`` where it doesn't fall into blocks."""
+        """Fill ``matrix`` in place; ``ValueError`` where nothing says how many gates it has."""
+        self.fill(matrix, None)
+
+    def fill(self, matrix: Tensor, gates: int | None) -> None:
+        """Fill ``matrix``, of so many gates, in place; ``ValueError`` where it has no such."""
         if matrix.ndim != 2:
             raise ValueError(f"Orthogonal() fills matrices, got the shape {list(matrix.shape)}")
         rows, columns = matrix.shape
-        blocks = self.blocks or (rows // columns if rows % columns == 0 else 1)
+        blocks = self.blocks or gates or (1 if rows <= columns else 0)
+        if not blocks:
+            raise ValueError(
+                f"Orthogonal() of a tensor {[rows, columns]}: say how many gates stand in it, as "
+                "in Orthogonal(blocks=4); a cell's declaration, param('4*H', 'D'), says so itself"
+            )
         if rows % blocks:
             raise ValueError(
                 f"Orthogonal(blocks={blocks}): {rows} rows do not fall into {blocks} blocks"
@@ -85,10 +94,14 @@ class GateBias:
 
     def __call__(self, bias: Tensor) -> None:
         """Fill ``bias`` in place; ``ValueError`` where it has no such gate."""
-        gates = _gates(self, bias, self.of, self.gate)
-        bound = 1 / math.sqrt(gates[0].shape[0])
+        self.fill(bias, None)
+
+    def fill(self, bias: Tensor, gates: int | None) -> None:
+        """Fill ``bias``, of so many gates, in place; ``ValueError`` where it has no such gate."""
+        parts = _gates(self, bias, self.of, self.gate, gates)
+        bound = 1 / math.sqrt(parts[0].shape[0])
         init.uniform_(bias, -bound, bound)
-        init.constant_(gates[self.gate], self.value)
+        init.constant_(parts[self.gate], self.value)
 
 
 @dataclass(frozen=True)
@@ -110,20 +123,31 @@ class Chrono:
 
     def __call__(self, bias: Tensor) -> None:
         """Fill ``bias`` in place; ``ValueError`` where it has no such gates."""
+        self.fill(bias, None)
+
+    def fill(self, bias: Tensor, gates: int | None) -> None:
+        """Fill ``bias``, of so many gates, in place; ``ValueError`` where it has no such gates."""
         if self.longest <= 2:
             raise ValueError(f"{self}: the longest time scale must be above 2 steps")
+        forget = _gates(self, bias, self.of, self.forget, gates)[self.forget]
         init.zeros_(bias)
-        forget = _gates(self, bias, self.of, self.forget)[self.forget]
         init.uniform_(forget, 1, self.longest - 1)
         with torch.no_grad():
             forget.log_()
             if self.input is not None:
-                _gates(self, bias, self.of, self.input)[self.input].copy_(-forget)
+                _gates(self, bias, self.of, self.input, gates)[self.input].copy_(-forget)
 
 
-def _gates(start: object, bias: Tensor, of: int, gate: int) -> tuple[Tensor, ...]:
+def _gates(
+    start: object, bias: Tensor, of: int, gate: int, declared: int | None
+) -> tuple[Tensor, ...]:
     if not 0 <= gate < of:
         raise ValueError(f"{start}: gate {gate} is none of {of} gates, which count from 0")
     if bias.ndim != 1 or bias.shape[0] % of:
         raise ValueError(f"{start}: a bias of shape {list(bias.shape)} has no {of} gates")
+    if declared not in (None, of):
+        raise ValueError(
+            f"{start}: a bias of shape {list(bias.shape)} has {declared} gates as it is declared, "
+            f"not {of}: say of={declared}, and which gate"
+        )
     return bias.detach().chunk(of)

@@ -8,7 +8,7 @@ Sennrich 2019, "Root mean square layer normalization", arXiv:1910.07467.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,6 +16,7 @@ from torch.nn import functional as F
 
 from unrolled import rules
 from unrolled.cell import Cell
+from unrolled.combinators import products
 from unrolled.combinators.compose import (
     around,
     check_states,
@@ -43,13 +44,15 @@ def layer_norm(cell: Cell, *of: str) -> Cell:
         cell: a cell.
         of: what is normalised: ``"products"``, each product of a matrix and a vector in the step, a
             cell's rows of gates that are multiplied apart each by themselves; the name of a state,
-            which is then normalised after each step; or ``"output"``.
+            which is then normalised after each step; or ``"output"``. A product is a call of
+            ``@``, ``mm``, ``mv``, ``inner``, ``linear`` or ``addmv``, without what it adds.
 
     A product gets a gain that is called after its matrix, ``gain_W``, or with a number where the
     matrix has several, ``gain_W_ih_1``; a shift is the bias that the cell has. A state and the
     output get a gain and a shift, ``gain_h`` and ``shift_h``, ``gain_output`` and ``shift_output``.
 
-    Raises :class:`CellError` where there is nothing of that name, and no product.
+    Raises :class:`CellError` where there is nothing of that name, no product, one of two matrices,
+    or, when it is traced, one that is a single number at the layer's sizes.
     """
     return _normalised(cell, of or (PRODUCTS,), _layer, "layer_norm")
 
@@ -136,7 +139,8 @@ class _Product:
 
 
 def _of_products(cell: Cell, normalise: Normalisation, what: str) -> Cell:
-    found = _products(cell)
+    calls = _calls(cell, what)
+    found = [call for call in calls if call is not None]
     if not found:
         raise CellError(
             f"{what}({cell.name}): the step has no product of a matrix and a vector",
@@ -153,20 +157,44 @@ def _of_products(cell: Cell, normalise: Normalisation, what: str) -> Cell:
 
     def step(x: Any, *states: Any, **arguments: Any) -> Any:
         scales = iter([arguments.pop(gain.name) for gain in gains])
+        expected = iter(calls)
 
-        def normalised(v: Any, _: Any) -> Any:
-            gain = next(scales, None)
-            if gain is None:
+        def normalised(call: products.Call) -> Any:
+            product = next(expected, _NO_MORE)
+            if isinstance(product, str):
                 raise _other_number(cell, what, len(gains))
-            return normalise(v, gain, None)
+            if product is None:
+                return None
+            v, gain = call.product(), next(scales)
+            if v.ndim == 1:
+                return normalise(_long(cell, what, v, product), gain, None)
+            axis = 0 if v.shape[0] == 1 else 1
+            return normalise(_long(cell, what, v.squeeze(axis), product), gain, None).unsqueeze(
+                axis
+            )
 
         with rules.in_force(_on_products(normalised)):
             returned = run(cell, x, states, arguments).returned()
-        if next(scales, None) is not None:
+        if next(expected, _NO_MORE) != _NO_MORE:
             raise _other_number(cell, what, len(gains))
         return returned
 
     return around(cell, step, gains)
+
+
+_NO_MORE = "no more"
+
+
+def _long(cell: Cell, what: str, v: Any, product: _Product) -> Any:
+    """``v``, of which something is left when it is normalised."""
+    if v.shape[0] == 1:
+        raise CellError(
+            f"{what}({cell.name}): the product of {product.matrix} has the length "
+            f"{product.length} = 1 at these sizes, and one number normalised says nothing",
+            "take larger sizes; or name states to be normalised",
+            cell.location,
+        )
+    return v
 
 
 def _other_number(cell: Cell, what: str, expected: int) -> CellError:
@@ -178,20 +206,56 @@ def _other_number(cell: Cell, what: str, expected: int) -> CellError:
     )
 
 
-def _products(cell: Cell) -> list[_Product]:
-    """The products of the step, in its order, as traced at some sizes."""
-    found: list[_Product] = []
+def _calls(cell: Cell, what: str) -> list[_Product | None]:
+    """The step's calls that multiply, in their order as traced at some sizes.
 
-    def note(v: Any, matrix: Any) -> Any:
-        found.append(_Product(_source(matrix), str(v.shape[0])))
-        return v
+    ``None`` is one that is not normalised: it has no vector of the step, or gives a single number.
+    """
+    found: list[_Product | None] = []
+    refused: list[CellError] = []
+
+    def note(call: products.Call) -> None:
+        a, b = call.operands
+        kind = _kind(a, b, call.product().shape)
+        if kind == "matrices":
+            first, second = (v.value if isinstance(v, Proxy) else "a tensor" for v in (a, b))
+            refused.append(
+                CellError(
+                    f"{what}({cell.name}): {first} and {second} are two matrices, whose product "
+                    "has many vectors to be normalised",
+                    "multiply by each vector apart, or name states to be normalised",
+                    next(v for v in (a, b) if isinstance(v, Proxy)).builder.locate(),
+                )
+            )
+        found.append(_product(call) if kind == "vector" else None)
 
     def step(x: Any, *states: Any, **arguments: Any) -> Any:
         with rules.in_force(_on_products(note)):
             return run(cell, x, states, arguments).returned()
 
     example(around(cell, step), cell.example_sizes())
+    if refused:
+        raise refused[0]
     return found
+
+
+def _kind(a: Any, b: Any, shape: Sequence[int]) -> str:
+    """What a product of ``a`` and ``b`` that has this shape is, one of the step's vectors or not.
+
+    A row or a column of a matrix's shape is a vector too.
+    """
+    if len(shape) == 1:
+        return "number" if shape[0] == 1 else "vector"
+    if not any(getattr(v, "per_step", False) for v in (a, b)) or (1 in a.shape and 1 in b.shape):
+        return "outer or constant"
+    return "vector" if 1 in shape else "matrices"
+
+
+def _product(call: products.Call) -> _Product:
+    a, b = call.operands
+    is_vector = a.ndim == 1 or (b.ndim == 2 and getattr(a, "per_step", False))
+    n = next((str(n) for n in call.product().shape if n != 1), "1")
+    return _Product(_source(b if is_vector else a), n)
 
 
 def _source(matrix: Any) -> str:
@@ -205,30 +269,16 @@ def _source(matrix: Any) -> str:
     return var.name if var.role == "parameter" else "product"
 
 
-def _on_products(change: Callable[[Any, Any], Any]) -> rules.Rule:
-    """A rule that changes each product, of more than one element, of a matrix and a vector."""
+def _on_products(change: Callable[[products.Call], Any]) -> rules.Rule:
+    """A rule that changes products; where ``change`` gives ``None``, the call stays as it is."""
 
     def rule(
         name: str, function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> Any:
-        given = [*args, *kwargs.values()]
-        if name == "linear" and given[0].ndim == 1 and given[1].ndim == 2:
-            y = change_long(given[1] @ given[0], given[1])
-            bias = given[2] if len(given) > 2 else None
-            return y if bias is None else y + bias
-        result = function(*args, **kwargs)
-        if name not in _PRODUCTS:
-            return result
-        matrices = [v for v in given if v.ndim == 2]
-        vectors = [v for v in given if v.ndim == 1]
-        if len(matrices) == len(vectors) == 1:
-            return change_long(result, matrices[0])
-        return result
-
-    def change_long(v: Any, matrix: Any) -> Any:
-        return v if v.shape[-1] == 1 else change(v, matrix)
+        call = products.read(name, args, kwargs)
+        changed = None if call is None else change(call)
+        if call is None or changed is None:
+            return function(*args, **kwargs)
+        return call.finish(changed)
 
     return rule
-
-
-_PRODUCTS = {"matmul", "mv", "inner"}

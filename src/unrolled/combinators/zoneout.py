@@ -11,6 +11,7 @@ from typing import Any
 from unrolled.cell import Cell
 from unrolled.combinators.compose import (
     around,
+    check_named,
     check_probability,
     check_states,
     combinator,
@@ -22,15 +23,17 @@ from unrolled.specs import NoiseSpec
 
 
 @combinator
-def zoneout(cell: Cell, **states: float) -> Cell:
+def zoneout(cell: Cell, *unnamed: float, **states: float) -> Cell:
     """The cell whose states that are named are zoned out: ``zoneout(lstm, h=0.05, c=0.5)``.
 
     Each element of such a state keeps its value of the step before with this probability, drawn
     anew at each step: s = m ⊙ s_{t-1} + (1 − m) ⊙ s_t, where m is the noise ``zoneout_s``. In
     evaluation m is its mean. The output is zoned out with the state that it is.
 
-    Raises :class:`CellError` for a name that is no state, and a number that is no probability.
+    Raises :class:`CellError` for a name that is no state, and a number that has no name or is
+    no probability.
     """
+    check_named(cell, "zoneout", unnamed)
     check_states(cell, states, "zoneout")
     if not states:
         raise CellError(

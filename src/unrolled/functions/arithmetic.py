@@ -42,6 +42,7 @@ def _register_binary(op: str, *names: str) -> None:
     def handler(input: Any, other: Any) -> Any:
         return binary(op, input, other)
 
+    handler.__name__ = op
     register(*names)(handler)
 
 
@@ -191,6 +192,7 @@ def _register_logical(op: str, *names: str) -> None:
             )
         return first.emit(op, second)
 
+    handler.__name__ = op
     register(*names)(handler)
 
 

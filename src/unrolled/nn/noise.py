@@ -1,12 +1,14 @@
-"""A cell's noise, drawn by torch's generator of the device: once a sequence, or at each step."""
+"""A cell's noise: drawn by torch's generator of the device, and checked to have a mean."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor
 
+from unrolled.cell import Cell
+from unrolled.errors import CellError
 from unrolled.specs import NoiseSpec
 from unrolled.steps import Steps
 
@@ -21,6 +23,24 @@ def draw(
         else _drawn((*x.shape[:2], size), spec.p, x)
         for spec, size in noise
     }
+
+
+def check_mean(cell: Cell, sizes: Mapping[str, int]) -> None:
+    """:class:`CellError` where the step does not run with one of its noises at the mean.
+
+    It is the number that evaluation computes with, which only elementwise arithmetic takes.
+    """
+    for name, spec in cell.noise.items():
+        try:
+            cell.bind(**{name: spec.p}).graph(sizes)
+        except (CellError, AttributeError, TypeError, ValueError, IndexError) as error:
+            problem = error.problem if isinstance(error, CellError) else str(error)
+            raise CellError(
+                f"cell {cell.name}: in evaluation, where the noise {name} is the number {spec.p}, "
+                f"the step does not run: {problem.removeprefix(f'cell {cell.name}: ')}",
+                f"use noise elementwise alone, as in {name} * {cell.states[0].name}",
+                error.location if isinstance(error, CellError) else cell.location,
+            ) from error
 
 
 def _over_steps(mask: Tensor, x: Tensor, steps: Steps) -> Tensor:

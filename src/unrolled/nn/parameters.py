@@ -6,13 +6,14 @@ import math
 from collections.abc import Mapping, Sequence
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import init
 
-from unrolled.cell import UNIFORM, Cell, Init
+from unrolled.cell import UNIFORM, Cell
 from unrolled.errors import CellError
 from unrolled.nn.checks import StateGroup
-from unrolled.sizes import evaluate
+from unrolled.sizes import evaluate, symbols
+from unrolled.specs import GatedInit, ParamSpec
 
 
 def layer_sizes(
@@ -30,10 +31,10 @@ def layer_sizes(
     for name in others:
         if name in ("D", "H") or not any(name in names for names in known):
             who = ", ".join(dict.fromkeys(cell.name for cell in cells))
-            sizes = ", ".join(sorted(set[str]().union(*known)))
+            declared = ", ".join(sorted(set[str]().union(*known)))
             raise CellError(
                 f"sizes={dict(others)!r}: cell {who} has no size {name} to be given",
-                f"its sizes are {sizes}; D is input_size and H hidden_size",
+                f"its sizes are {declared}; D is input_size and H hidden_size",
                 cells[0].location,
             )
     layers: list[dict[str, int]] = []
@@ -76,12 +77,35 @@ def held(cell: Cell, sizes: Mapping[str, int], dtype: torch.dtype) -> dict[str, 
     }
 
 
-def fill(parameter: Tensor, how: Init, hidden_size: int) -> None:
-    """Give ``parameter`` its first values, in place."""
+def redraw(
+    module: nn.Module, specs: Mapping[str, tuple[ParamSpec, int]], zeros: Sequence[str]
+) -> None:
+    """Give a module's parameters their first values, by name: of a spec and a hidden size, or 0.
+
+    ``RuntimeError`` where one is computed from others; then none is changed.
+    """
+    own = dict(module.named_parameters(recurse=False, remove_duplicate=False))
+    for name in (*specs, *zeros):
+        if name not in own:
+            raise RuntimeError(
+                f"{name} is computed from other parameters: take its parametrization or pruning "
+                "off before reset_parameters()"
+            )
+    for name, (spec, hidden_size) in specs.items():
+        fill(own[name], spec, hidden_size)
+    for name in zeros:
+        init.zeros_(own[name])
+
+
+def fill(parameter: Tensor, spec: ParamSpec, hidden_size: int) -> None:
+    """Give ``parameter`` its first values, in place, as ``spec`` says that it starts."""
+    how = spec.init
     with torch.no_grad():
         if how == UNIFORM:
             bound = 1 / math.sqrt(hidden_size)
             init.uniform_(parameter, -bound, bound)
+        elif isinstance(how, GatedInit):
+            how.fill(parameter, gate_count(spec))
         elif callable(how):
             how(parameter)
         elif isinstance(how, (int, float)):
@@ -91,3 +115,13 @@ def fill(parameter: Tensor, how: Init, hidden_size: int) -> None:
                 f"init={how!r} says nothing: expected {UNIFORM!r}, a number, or a function that "
                 "fills a tensor in place, such as torch.nn.init.orthogonal_"
             )
+
+
+def gate_count(spec: ParamSpec) -> int:
+    """How many gates stand one below the other: 4 in ``("4*H", "D")``, 1 in ``("H+D",)``."""
+    rows = spec.shape[0] if spec.shape else 1
+    names = list(symbols(rows))
+    if len(names) != 1:
+        return 1
+    once, sevenfold = (int(evaluate(rows, {names[0]: n})) for n in (1, 7))
+    return once if once >= 1 and sevenfold == 7 * once else 1

@@ -28,7 +28,8 @@ from unrolled.nn.checks import (
 from unrolled.nn.evaluated import evaluated
 from unrolled.nn.explain import explain, graphs
 from unrolled.nn.layers import layer_count, one_a_layer
-from unrolled.nn.parameters import fill, layer_sizes, state_groups
+from unrolled.nn.noise import check_mean
+from unrolled.nn.parameters import layer_sizes, redraw, state_groups
 from unrolled.nn.sequences import Input, gather
 from unrolled.nn.state import as_state
 from unrolled.nn.stream import Source, Stream
@@ -111,6 +112,8 @@ class Recurrent(nn.Module):
             )
         directions = 2 if bidirectional else 1
         self.layer_sizes = layer_sizes(self.cells, directions, input_size, widths, sizes or {})
+        for of_layer, given in zip(self.cells, self.layer_sizes, strict=True):
+            check_mean(of_layer, given)
         self.output_size = directions * self.cells[-1].output_size(self.layer_sizes[-1])
         self.state_groups = state_groups(self.cells, self.layer_sizes, directions)
         self._noise = tuple(
@@ -158,21 +161,13 @@ class Recurrent(nn.Module):
         ``RuntimeError`` where one is parametrized or pruned, so that others stand for it; then none
         is changed.
         """
-        inits = {
-            name + suffix: (spec.init, sizes["H"])
+        specs = {
+            name + suffix: (spec, sizes["H"])
             for layer, (cell, sizes) in enumerate(self._sized_layers())
             for suffix in self._suffixes(layer)
             for name, spec in cell.parameters.items()
         }
-        inits |= dict.fromkeys(self._initial_names(), (0.0, 0))
-        for name in inits:
-            if name not in self._parameters:
-                raise RuntimeError(
-                    f"{name} is computed from other parameters: take its parametrization or "
-                    "pruning off before reset_parameters()"
-                )
-        for name, (init, hidden_size) in inits.items():
-            fill(self.get_parameter(name), init, hidden_size)
+        redraw(self, specs, self._initial_names())
 
     def forward(
         self,
@@ -200,13 +195,14 @@ class Recurrent(nn.Module):
                 put back to the layer's own initial values, whatever ``state`` was; the backward
                 direction meets the same border from the other side.
             outputs: names of further outputs of each step: a state, what the cell puts out by
-                name, or any value that its step gives a name, such as a gate.
+                name, or any value that its step gives a name, such as a gate. ``"c"`` is that of
+                every layer, ``"c_l0"`` that of the layer 0 alone.
 
         Returns:
             The outputs of the last layer in the form of ``x``, with directions * output size
             features, and the final states as a :class:`State`, a tuple in the form of ``state``.
-            With ``outputs``, a dict too: for each name a tuple of one output for each layer and
-            direction, in the form of ``x`` and differentiable.
+            With ``outputs``, a dict too: for each name a tuple of one output for each layer that
+            it names and each direction, in the form of ``x`` and differentiable.
 
         Raises ``TypeError``, ``ValueError`` or ``RuntimeError``, as torch.nn does, for an input or
         a state of wrong type, shape, dtype or device.

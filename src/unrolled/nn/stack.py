@@ -106,7 +106,9 @@ def _run(
     put_in = rows(groups, fresh) if fresh else [()] * len(initial)
     finals: list[States] = []
     extras: dict[str, list[Tensor]] = {name: [] for name in options.outputs}
-    for layer in layers:
+    for k, layer in enumerate(layers):
+        names = named_outputs(options.outputs, k, len(layers))
+        own_names = tuple(dict.fromkeys(names.values()))
         if finals and options.dropout:
             data = F.dropout(data, options.dropout)
         outputs: list[Tensor] = []
@@ -114,12 +116,33 @@ def _run(
             row = len(finals)
             (y, *others), final = run(
                 layer.cell, data, initial[row], params, draw(layer.noise, batch.size, data, steps),
-                options.backend, options.checkpoint, steps, put_in[row], ("y", *options.outputs),
+                options.backend, options.checkpoint, steps, put_in[row], ("y", *own_names),
             )  # fmt: skip
             outputs.append(y)
             finals.append(final)
-            for name, value in zip(options.outputs, others, strict=True):
-                extras[name].append(value)
+            values = dict(zip(own_names, others, strict=True))
+            for name, own in names.items():
+                extras[name].append(values[own])
         data = outputs[0] if len(outputs) == 1 else torch.cat(outputs, -1)
     restored = {name: tuple(map(batch.restore, values)) for name, values in extras.items()}
     return batch.restore(data), batch.states_out(tensors(groups, finals)), restored
+
+
+def named_outputs(outputs: Sequence[str], layer: int, n_layers: int) -> dict[str, str]:
+    """Those of ``outputs`` that a layer gives, each with its name in the layer's cell.
+
+    ``c`` is the value of every layer, ``c_l1`` that of the layer 1 alone.  ``ValueError`` for a
+    layer that there is not.
+    """
+    found: dict[str, str] = {}
+    for name in outputs:
+        own, _, number = name.rpartition("_l")
+        if not own or not number.isdecimal():
+            found[name] = name
+        elif int(number) >= n_layers:
+            raise ValueError(
+                f"outputs: {name} is of layer {number}, and the layers are 0 … {n_layers - 1}"
+            )
+        elif int(number) == layer:
+            found[name] = own
+    return found
