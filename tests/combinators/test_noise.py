@@ -235,7 +235,7 @@ def test_a_layer_draws_in_training_and_only_then(cell: Cell, backend: str) -> No
 def test_each_sample_of_vmap_draws_its_own() -> None:
     layer = ur.Recurrent(ur.zoneout(cells.gru, h=0.3), 5, 8)
     x = torch.randn(4, 1, 5).expand(4, 3, 5)
-    params = dict(layer.named_parameters())
+    params: dict[str, Tensor] = dict(layer.named_parameters())
 
     def loss(given: dict[str, Tensor], of: Tensor) -> Tensor:
         y, _ = torch.func.functional_call(layer, given, (of.unsqueeze(1),))
