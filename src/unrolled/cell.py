@@ -233,9 +233,9 @@ class Cell:
         """The cell's equations for LaTeX, KaTeX or MathJax, from what is compiled."""
         return latex(self.graph(self.example_sizes()))
 
-    def output_size(self, given: Mapping[str, int]) -> int:
-        """The length of the output ``y`` at these sizes."""
-        return int(self.graph(given).outputs[0].var.shape[0])
+    def output_size(self, given: Mapping[str, int], dtype: torch.dtype = torch.float32) -> int:
+        """The length of the output ``y`` at these sizes, of a step that runs in ``dtype``."""
+        return int(self.graph(given, dtype).outputs[0].var.shape[0])
 
     @staticmethod
     def from_graphs(graphs: Iterable[Graph]) -> Cell:

@@ -25,14 +25,14 @@ def draw(
     }
 
 
-def check_mean(cell: Cell, sizes: Mapping[str, int]) -> None:
+def check_mean(cell: Cell, sizes: Mapping[str, int], dtype: torch.dtype) -> None:
     """:class:`CellError` where the step does not run with one of its noises at the mean.
 
     It is the number that evaluation computes with, which only elementwise arithmetic takes.
     """
     for name, spec in cell.noise.items():
         try:
-            cell.bind(**{name: spec.p}).graph(sizes)
+            cell.bind(**{name: spec.p}).graph(sizes, dtype)
         except (CellError, AttributeError, TypeError, ValueError, IndexError) as error:
             problem = error.problem if isinstance(error, CellError) else str(error)
             raise CellError(

@@ -16,17 +16,25 @@ from unrolled.sizes import evaluate, symbols
 from unrolled.specs import GatedInit, ParamSpec
 
 
+def step_dtype(dtype: torch.dtype | None) -> torch.dtype:
+    """What a step is traced in for parameters of ``dtype``; it may say float64 and nothing else."""
+    double = (dtype or torch.get_default_dtype()) is torch.float64
+    return torch.float64 if double else torch.float32
+
+
 def layer_sizes(
     cells: Sequence[Cell],
     num_directions: int,
     input_size: int,
     hidden_sizes: Sequence[int],
-    others: Mapping[str, int],
+    given: Mapping[str, int] | None,
+    dtype: torch.dtype = torch.float32,
 ) -> tuple[dict[str, int], ...]:
-    """The named sizes of each layer's cell; ``D`` is what the layer below puts out.
+    """The named sizes of each layer's cell; ``D`` is what the layer below puts out in ``dtype``.
 
     :class:`CellError` where a size is missing, or no cell's.
     """
+    others = given or {}
     known = [{"D", "H", *cell.size_names()} for cell in cells]
     for name in others:
         if name in ("D", "H") or not any(name in names for names in known):
@@ -39,9 +47,9 @@ def layer_sizes(
             )
     layers: list[dict[str, int]] = []
     for cell, hidden_size, names in zip(cells, hidden_sizes, known, strict=True):
-        given = {name: n for name, n in others.items() if name in names}
-        layers.append(cell.resolve_sizes(input_size, hidden_size, **given))
-        input_size = num_directions * cell.output_size(layers[-1])
+        its_own = {name: n for name, n in others.items() if name in names}
+        layers.append(cell.resolve_sizes(input_size, hidden_size, **its_own))
+        input_size = num_directions * cell.output_size(layers[-1], dtype)
     return tuple(layers)
 
 

@@ -29,7 +29,7 @@ from unrolled.nn.evaluated import evaluated
 from unrolled.nn.explain import explain, graphs
 from unrolled.nn.layers import layer_count, one_a_layer
 from unrolled.nn.noise import check_mean
-from unrolled.nn.parameters import layer_sizes, redraw, state_groups
+from unrolled.nn.parameters import layer_sizes, redraw, state_groups, step_dtype
 from unrolled.nn.sequences import Input, gather
 from unrolled.nn.state import as_state
 from unrolled.nn.stream import Source, Stream
@@ -111,10 +111,11 @@ class Recurrent(nn.Module):
                 stacklevel=2,
             )
         directions = 2 if bidirectional else 1
-        self.layer_sizes = layer_sizes(self.cells, directions, input_size, widths, sizes or {})
+        runs = step_dtype(dtype)
+        self.layer_sizes = layer_sizes(self.cells, directions, input_size, widths, sizes, runs)
         for of_layer, given in zip(self.cells, self.layer_sizes, strict=True):
-            check_mean(of_layer, given)
-        self.output_size = directions * self.cells[-1].output_size(self.layer_sizes[-1])
+            check_mean(of_layer, given, runs)
+        self.output_size = directions * self.cells[-1].output_size(self.layer_sizes[-1], runs)
         self.state_groups = state_groups(self.cells, self.layer_sizes, directions)
         self._noise = tuple(
             tuple(zip(c.noise.values(), map(int, c.noise_sizes(s).values()), strict=True))
