@@ -53,15 +53,14 @@ def run(cell: Cell, dtype: torch.dtype) -> None:
                     value, expected[name], rtol=tolerance, atol=tolerance, equal_nan=True
                 )
     resets = torch.arange(STEPS * BATCH).reshape(STEPS, BATCH) % 4 == 1
-    for reverse in (False, True):
+    for reverse, share, threads in ((False, rows, 2), (True, columns, 2)):
         uneven = Uneven(call, torch.tensor([2, 3, 0, 3, 1]), resets, call.d_states, reverse)
         expected = packed_results(ReferenceKernel(plan), uneven)
-        for share, threads in ((rows, 2), (columns, 2)):
-            with shared(share, threads):
-                for name, value in packed_results(kernel, uneven).items():
-                    torch.testing.assert_close(
-                        value, expected[name], rtol=tolerance, atol=tolerance, equal_nan=True
-                    )
+        with shared(share, threads):
+            for name, value in packed_results(kernel, uneven).items():
+                torch.testing.assert_close(
+                    value, expected[name], rtol=tolerance, atol=tolerance, equal_nan=True
+                )
     for odd in (float("nan"), float("inf"), -float("inf"), 1e-40, 1e30):
         results(kernel, replace(call, x=torch.full_like(call.x, odd)))
 

@@ -23,8 +23,8 @@ from oracle.random_cells import DrawnCell, drawn_cells
 from oracle.rounding import ROUNDINGS
 from oracle.running_error import Bounds
 
-EXAMPLES = 160
-IN_SINGLE = 51
+EXAMPLES = 120
+IN_SINGLE = 38
 """So many are checked in float32 too, at least; the others compare what single precision can't tell
 apart, or say double()."""
 STEPS = (1, 2, 4, 7)
