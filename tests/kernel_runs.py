@@ -11,7 +11,7 @@ from torch import Tensor
 
 from unrolled.backends.cpu import loop
 from unrolled.backends.cpu.sharing import Shares, Work
-from unrolled.backends.protocol import Kernel
+from unrolled.backends.protocol import Runner
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ class Call:
         )
 
 
-def results(kernel: Kernel, call: Call) -> dict[str, Tensor]:
+def results(kernel: Runner, call: Call) -> dict[str, Tensor]:
     """Everything that a kernel gives for a call, forward and backward, by name."""
     run = kernel.forward(call.x, call.states, call.parameters, keep=True)
     found = kernel.backward(run.residuals, call.d_outputs, call.d_states)

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from kernel_bounds import bounds
 from kernel_runs import Call, results
-from unrolled.backends.protocol import Kernel
+from unrolled.backends.protocol import Runner
 from unrolled.ir import Graph
 from unrolled.walk import walk
 
@@ -64,7 +64,7 @@ def stretches(u: Uneven) -> Iterator[Stretch]:
             yield Stretch(b, tuple(steps), new, k == len(cuts) - 1)
 
 
-def in_stretches(u: Uneven, kernel: Kernel, graph: Graph) -> dict[str, tuple[Tensor, Tensor]]:
+def in_stretches(u: Uneven, kernel: Runner, graph: Graph) -> dict[str, tuple[Tensor, Tensor]]:
     """All results of a call by name, each with its bound, from its stretches on ``kernel``.
 
     A sum over all N rows has N terms, that of a stretch of n rows n; its bound counts at least n
@@ -101,7 +101,7 @@ def in_stretches(u: Uneven, kernel: Kernel, graph: Graph) -> dict[str, tuple[Ten
     return found
 
 
-def packed_results(kernel: Kernel, u: Uneven) -> dict[str, Tensor]:
+def packed_results(kernel: Runner, u: Uneven) -> dict[str, Tensor]:
     """The same results, by one run of ``kernel`` in each direction, as uneven sequences are run."""
     call = u.call
     how, steps = walk(call.x, u.lengths, u.resets, reverse=u.reverse)

@@ -15,9 +15,9 @@ import torch
 from torch import Tensor
 from torch.autograd import forward_ad
 
-from unrolled.backends.protocol import Gradients, Kernel, Run
+from unrolled.backends.protocol import Gradients, Run, Runner
 from unrolled.backends.reference import ReferenceKernel
-from unrolled.compiled import Compiled
+from unrolled.lower import Plan
 from unrolled.steps import EVEN, Steps
 
 
@@ -72,17 +72,18 @@ def _batched(cotangents: Sequence[Tensor]) -> bool:
 
 @dataclass(frozen=True, eq=False)
 class Call:
-    """What is called, besides tensors: the kernel's plan, its outputs' names, and the way through.
+    """What is called, besides tensors: the kernel of a plan, outputs' names, and the way through.
 
     ``parameters`` are the names of the parameters' tensors.  ``again`` is what runs in the place of
     a kernel that torch can't record; by default the reference kernel of the plan.
     """
 
-    compiled: Compiled
+    kernel: Runner
+    plan: Plan
     outputs: tuple[str, ...]
     parameters: tuple[str, ...]
     steps: Steps = EVEN
-    again: Kernel | None = None
+    again: Runner | None = None
 
 
 class Recurrence(torch.autograd.Function):
@@ -97,7 +98,7 @@ class Recurrence(torch.autograd.Function):
     ) -> tuple[Tensor, ...]:
         states, fresh = tensors[:n_states], tensors[n_states : n_states + n_fresh]
         parameters = dict(zip(call.parameters, tensors[n_states + n_fresh :], strict=True))
-        run = call.compiled.kernel.forward(x, states, parameters, True, call.steps, fresh)
+        run = call.kernel.forward(x, states, parameters, True, call.steps, fresh)
         ctx.call, ctx.n_states, ctx.n_fresh = call, n_states, n_fresh
         ctx.kept = tuple(run.residuals)
         outputs = [run.outputs[name] for name in call.outputs]
@@ -113,16 +114,16 @@ class Recurrence(torch.autograd.Function):
         fresh, saved = saved[: ctx.n_fresh], saved[ctx.n_fresh :]
         n, n_outputs = len(call.parameters), len(call.outputs)
         parameters = dict(zip(call.parameters, saved[:n], strict=True))
-        kernel = call.compiled.kernel
+        kernel = call.kernel
         if torch.is_grad_enabled() or torch_transforms() or _batched(d):
             if not kernel.differentiable:
-                kernel = call.again or ReferenceKernel(call.compiled.plan)
+                kernel = call.again or ReferenceKernel(call.plan)
             run: Run = kernel.forward(x, states, parameters, True, call.steps, fresh)
             residuals = run.residuals
         else:
             residuals = dict(zip(ctx.kept, saved[n : n + len(ctx.kept)], strict=True))
         d_outputs = dict(zip(call.outputs, d[:n_outputs], strict=True))
         found: Gradients = kernel.backward(residuals, d_outputs, d[n_outputs:], call.steps)
-        d_x = found.outputs.get(call.compiled.plan.forward.graph.inputs[0].name)
+        d_x = found.outputs.get(call.plan.forward.graph.inputs[0].name)
         d_parameters = (found.outputs.get(name) for name in call.parameters)
         return (None, None, None, d_x, *found.states, *found.fresh, *d_parameters)

@@ -27,7 +27,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor
 
-from unrolled.backends.protocol import Gradients, Run, Stepper, Values
+from unrolled.backends.protocol import Gradients, Run, Values
 from unrolled.backends.reference import ReferenceKernel
 from unrolled.compiled import Compiled, compile_plan
 from unrolled.differentiable import Call, Recurrence, torch_transforms, wanted
@@ -235,14 +235,6 @@ class _Operators:
     def __init__(self, step: str, wrt: tuple[str, ...], backend: str) -> None:
         self._step, self._wrt, self._backend = step, wrt, backend
 
-    def source(self, dtype: torch.dtype, backwards: bool) -> str | None:
-        """Nothing of its own: the operators choose what runs."""
-        return None
-
-    def stepper(self, parameters: Mapping[str, Tensor], states: Sequence[Tensor]) -> Stepper:
-        """Operators are for sequences."""
-        raise NotImplementedError
-
     def forward(
         self,
         x: Tensor,
@@ -296,11 +288,11 @@ def _derivative(
         # As torch.library's own derivatives go on to what runs.
         with torch._C._AutoDispatchBelowAutograd():  # pyright: ignore[reportPrivateUsage]
             return torch.ops.unrolled.recurrence(step, backend, x, states, parameters)
-    inner = _compiled(step, wrt, backend, x.device.type)
-    compiled = Compiled(inner.plan, inner.backend, _Operators(step, wrt, backend))
+    plan = _compiled(step, wrt, backend, x.device.type).plan
+    call = Call(_Operators(step, wrt, backend), plan, ("y",), names)
     y, *final = cast(
         tuple[Tensor, ...],
-        Recurrence.apply(Call(compiled, ("y",), names), len(states), 0, x, *states, *parameters),
+        Recurrence.apply(call, len(states), 0, x, *states, *parameters),
     )
     return y, final
 

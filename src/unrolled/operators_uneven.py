@@ -24,7 +24,7 @@ from unrolled.backends.checkpointed import (
     check_checkpoint,
     segment,
 )
-from unrolled.backends.protocol import Gradients, Run, Stepper, Values
+from unrolled.backends.protocol import Gradients, Run, Runner, Values
 from unrolled.backends.reference import ReferenceKernel
 from unrolled.compiled import Compiled, compile_plan
 from unrolled.differentiable import Call, Recurrence, torch_transforms, wanted
@@ -67,7 +67,7 @@ def _padded(
     step: str, wrt: tuple[str, ...], backend: str, checkpoint: str | None, x: Tensor
 ) -> Padded:
     compiled = _compiled(step, wrt, backend, x.device.type)
-    kernel = compiled.kernel
+    kernel: Runner = compiled.kernel
     if wrt and checkpoint is not None:
         every = segment("sqrt" if checkpoint == "sqrt" else int(checkpoint), x.shape[0])
         kernel = Checkpointed(kernel, compiled.plan, every)
@@ -177,14 +177,6 @@ class _Operators:
         self._n_states = len(graph.states)
         self._names = [v.name for v in graph.given]
 
-    def source(self, dtype: torch.dtype, backwards: bool) -> str | None:
-        """Nothing of its own: the operators choose what runs."""
-        return None
-
-    def stepper(self, parameters: Mapping[str, Tensor], states: Sequence[Tensor]) -> Stepper:
-        """Operators are for sequences."""
-        raise NotImplementedError
-
     def forward(
         self,
         x: Tensor,
@@ -247,12 +239,12 @@ def _derivative(
             return torch.ops.unrolled.recurrence_uneven(
                 step, backend, opposite, lengths, resets, x, states, fresh, parameters, checkpoint
             )
-    inner = _compiled(step, wrt, backend, x.device.type)
-    compiled = Compiled(inner.plan, inner.backend, _Operators(step, wrt, backend, checkpoint))
+    plan = _compiled(step, wrt, backend, x.device.type).plan
+    kernel = _Operators(step, wrt, backend, checkpoint)
     results = cast(
         tuple[Tensor, ...],
         Recurrence.apply(
-            Call(compiled, outputs, names, steps, Padded(ReferenceKernel(inner.plan), inner.plan)),
+            Call(kernel, plan, outputs, names, steps, Padded(ReferenceKernel(plan), plan)),
             len(states), len(fresh), x, *states, *fresh, *parameters,
         ),
     )  # fmt: skip

@@ -78,13 +78,18 @@ def packing(lengths: Lengths, x: Tensor) -> Packing | Masking | None:
     given = _within(given.detach().cpu().long(), n_steps)
     if bool((given == n_steps).all()):
         return None
-    ordered, order = given.sort(descending=True, stable=True)
-    longest = int(ordered[0])
+    return of_numbers(given, n_steps, x.device)
+
+
+def of_numbers(lengths: Tensor, n_steps: int, device: torch.device) -> Packing:
+    """How sequences of these lengths are packed, [B] on the CPU and at most ``n_steps``."""
+    batch = len(lengths)
+    ordered, order = lengths.sort(descending=True, stable=True)
+    longest = int(ordered[0]) if batch else 0
     takes_part = torch.arange(longest).unsqueeze(1) < ordered
     steps, places = takes_part.nonzero(as_tuple=True)
     back = torch.empty_like(order)
     back[order] = torch.arange(batch)
-    device = x.device
     return Packing(
         (steps * batch + order[places]).to(device),
         order.to(device),

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-import torch
 from torch import Tensor
 
-from unrolled.backends.protocol import Gradients, Kernel, Run, Stepper, Values
+from unrolled.backends.protocol import Gradients, Run, Runner, Values
 from unrolled.lower import Plan
 from unrolled.steps import EVEN, Steps
 from unrolled.walk import walk
@@ -19,18 +18,10 @@ class Padded:
     Residuals stay packed.  Torch can record it where it can record the kernel.
     """
 
-    def __init__(self, kernel: Kernel, plan: Plan) -> None:
+    def __init__(self, kernel: Runner, plan: Plan) -> None:
         self._kernel = kernel
         self.differentiable = kernel.differentiable
         self._over_time = {v.name for v in plan.forward.graph.inputs}
-
-    def source(self, dtype: torch.dtype, backwards: bool) -> str | None:
-        """What the kernel has."""
-        return self._kernel.source(dtype, backwards)
-
-    def stepper(self, parameters: Mapping[str, Tensor], states: Sequence[Tensor]) -> Stepper:
-        """The kernel's own."""
-        return self._kernel.stepper(parameters, states)
 
     def forward(
         self,

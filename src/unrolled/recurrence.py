@@ -7,7 +7,6 @@ tensors), it goes to an operator (:mod:`unrolled.operators`) that torch sees as 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from functools import lru_cache
 from typing import cast
 
@@ -16,6 +15,7 @@ from torch import Tensor
 
 from unrolled import arguments, operators, operators_uneven
 from unrolled.backends.checkpointed import Checkpoint, Checkpointed, segment
+from unrolled.backends.protocol import Runner
 from unrolled.cell import CELLS_BY_ID, Cell, as_cell
 from unrolled.compiled import Compiled, compile_plan
 from unrolled.differentiable import Call, Recurrence, torch_transforms, wanted
@@ -167,9 +167,10 @@ def run(
     if not wrt:
         done = compiled.kernel.forward(x, states, given, False, steps, fresh)
         return tuple(done.outputs[name] for name in outputs), done.states
+    kernel: Runner = compiled.kernel
     if every is not None:
-        compiled = replace(compiled, kernel=Checkpointed(compiled.kernel, compiled.plan, every))
-    call = Call(compiled, outputs, names, steps)
+        kernel = Checkpointed(kernel, compiled.plan, every)
+    call = Call(kernel, compiled.plan, outputs, names, steps)
     results = cast(
         tuple[Tensor, ...],
         Recurrence.apply(call, len(states), len(fresh), x, *states, *fresh, *parameters),

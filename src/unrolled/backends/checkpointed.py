@@ -16,7 +16,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from unrolled.backends.protocol import Gradients, Kernel, Run, Stepper, Values
+from unrolled.backends.protocol import Gradients, Run, Runner, Values
 from unrolled.lower import Plan
 from unrolled.steps import EVEN, Steps
 
@@ -48,18 +48,10 @@ class Checkpointed:
 
     differentiable = False
 
-    def __init__(self, kernel: Kernel, plan: Plan, every: int) -> None:
+    def __init__(self, kernel: Runner, plan: Plan, every: int) -> None:
         self._kernel = kernel
         self._input, *self._noise = (v.name for v in plan.forward.graph.inputs)
         self._every = every
-
-    def source(self, dtype: torch.dtype, backwards: bool) -> str | None:
-        """What the kernel that runs the segments has."""
-        return self._kernel.source(dtype, backwards)
-
-    def stepper(self, parameters: Mapping[str, Tensor], states: Sequence[Tensor]) -> Stepper:
-        """The kernel's own."""
-        return self._kernel.stepper(parameters, states)
 
     def forward(
         self,

@@ -1,25 +1,14 @@
 """Which method runs the loop of a linear cell, and why: the one place that decides.
 
 **The CPU backend** keeps its loop: one pass over the coefficients, which a scan reads and writes
-several times.  On B = 1, H = 256 and one thread it moved its bytes 1.2 to 1.4 times as fast as
-torch copies as many for T = 10,000, 1.1 times for 100,000, and 0.6 to 0.8 times for 1,000, where
-all lies in caches and the start of a call counts.  One example runs on one thread: where a thread
-alone does not fill the memory's bandwidth, sharing the state's elements would take less time yet.
+several times.  It moves its bytes about as fast as torch copies as many, but for short sequences,
+where the start of a call counts.  One example runs on one thread: where a thread alone does not
+fill the memory's bandwidth, sharing the state's elements would take less time yet.
 
 **The reference backend** pays several calls to torch for every step of a loop, and for a scan
 several at each of log2 T halvings, which move more memory.  So the scan wins where a step is short
-of work.
-``python -m benchmarks.linear`` (minGRU, float32, a thread of a shared machine, medians of ratios)
-gave, as the time of the loop over that of the scan, for inference and training:
-
-======  ===========  ===========  ===========  ===========  ===========
-T        B H = 256    B H = 512   B H = 1024   B H = 2048   B H = 8192
-======  ===========  ===========  ===========  ===========  ===========
-16       1.4   1.4    1.4   1.3    1.3   1.2    1.2   1.0    0.9   0.8
-64       2.6   2.4    2.2   1.9    1.6   1.4    1.3   1.0    0.8   0.8
-1024     5.2   3.0    3.0   2.0    1.5   1.3    0.8   0.7    0.5   0.6
-4096     3.5   2.5    2.9   1.5    1.3   1.4    0.8   0.8
-======  ===========  ===========  ===========  ===========  ===========
+of work: ``python -m benchmarks.linear`` prints the time of the loop over that of the scan, by T and
+the numbers of a step, and the CPU's loop beside a copy.  The two limits below are from it.
 
 Other devices have not been measured.  There a call costs the same time or more to start, and the
 memory is faster, so that the limit on a step's numbers, which is the CPU's, is left out.

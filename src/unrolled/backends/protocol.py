@@ -57,15 +57,11 @@ class Stepper(Protocol):
         ...
 
 
-class Kernel(Protocol):
-    """A compiled plan."""
+class Runner(Protocol):
+    """What runs sequences in both directions: a kernel, or something around one."""
 
     differentiable: bool
     """Whether torch can record what ``forward`` and ``backward`` do, for higher derivatives."""
-
-    def source(self, dtype: torch.dtype, backwards: bool) -> str | None:
-        """The code of one direction's loop; ``None`` where none is generated."""
-        ...
 
     def forward(
         self,
@@ -82,10 +78,6 @@ class Kernel(Protocol):
         """
         ...
 
-    def stepper(self, parameters: Mapping[str, Tensor], states: Sequence[Tensor]) -> Stepper:
-        """The plan a step at a time, for the output ``y`` alone, from copies of these states."""
-        ...
-
     def backward(
         self,
         residuals: Values,
@@ -94,4 +86,16 @@ class Kernel(Protocol):
         steps: Steps = EVEN,
     ) -> Gradients:
         """From the cotangents of outputs [T, B, size] and final states to everything wanted."""
+        ...
+
+
+class Kernel(Runner, Protocol):
+    """A compiled plan."""
+
+    def source(self, dtype: torch.dtype, backwards: bool) -> str | None:
+        """The code of one direction's loop; ``None`` where none is generated."""
+        ...
+
+    def stepper(self, parameters: Mapping[str, Tensor], states: Sequence[Tensor]) -> Stepper:
+        """The plan a step at a time, for the output ``y`` alone, from copies of these states."""
         ...

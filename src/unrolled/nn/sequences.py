@@ -18,7 +18,7 @@ from torch.nn.utils.rnn import PackedSequence
 
 from unrolled.masking import Masking, are_hidden
 from unrolled.operators import torch_looks_on
-from unrolled.packing import Lengths, Packing, packing
+from unrolled.packing import Lengths, Packing, of_numbers, packing
 from unrolled.steps import EVEN, OPPOSITE, Steps
 from unrolled.walk import borders, unpacked
 
@@ -175,27 +175,21 @@ def _nested(x: Tensor, resets: Tensor | None) -> Batch:
     # Torch's stubs leave out what only nested tensors have.
     nested = cast(Any, x)
     values, offsets, given = nested.values(), nested.offsets(), nested.lengths()
-    starts = offsets[:-1].cpu()
     lengths = (offsets.diff() if given is None else given).cpu()
-    longest, batch = int(lengths.max()) if len(lengths) else 0, len(lengths)
-    ordered, order = lengths.sort(descending=True, stable=True)
-    takes_part = torch.arange(longest).unsqueeze(1) < ordered
-    steps, places = takes_part.nonzero(as_tuple=True)
-    rows = (starts[order[places]] + steps).to(x.device)
-    back = torch.empty_like(order)
-    back[order] = torch.arange(batch)
-    sizes = tuple(cast("list[int]", takes_part.sum(1).tolist()))
-    how = Packing((steps * batch + order[places]).to(x.device), order, back, sizes, longest)
+    batch, longest = len(lengths), int(lengths.max()) if len(lengths) else 0
+    how = of_numbers(lengths, longest, x.device)
+    # A padded row's number says its step and its example, whose values stand from its offset on.
+    examples = how.rows.remainder(max(1, batch))
+    rows = offsets[examples] + how.rows.div(max(1, batch), rounding_mode="floor")
 
     def restore(y: Tensor) -> Tensor:
         out = y.new_zeros(values.shape[0], *y.shape[2:]).index_copy(0, rows, y[0])
         return torch.nested.nested_tensor_from_jagged(out, offsets, given)
 
     over_time = _time_major(resets, True, (longest, batch))
-    walks = _both_ways((longest, batch), over_time, how, x.device, sizes)
+    walks = _both_ways((longest, batch), over_time, how, x.device)
     data = values.index_select(0, rows).unsqueeze(0)
-    device = x.device
-    return Batch(data, walks, batch, restore, order=order.to(device), back=back.to(device))
+    return Batch(data, walks, batch, restore, how.order, how.back)
 
 
 def _time_major(resets: Tensor | None, batch_first: bool, lead: Sequence[int]) -> Tensor | None:
