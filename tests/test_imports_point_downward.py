@@ -32,6 +32,7 @@ LAYERS = (
     {"models"},
     {"inspect", "interop"},
     {"train"},
+    {"tasks"},
     {"cli"},
     # What a user imports and runs; nothing of ours imports these.
     {"__init__", "__main__"},

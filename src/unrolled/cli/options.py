@@ -87,9 +87,10 @@ class Options(ArgumentParser):
             kind: The dataclass. Each field has a default.
             prefix: What stands before the fields' names.
         """
-        words = parse_from_object(kind)
-        help_of = {parameter.arg_name: parameter.description for parameter in words.params}
-        group = self.add_argument_group((words.short_description or kind.__name__).rstrip("."))
+        # A class says what its own fields mean; those that it inherits are said there.
+        words = [parse_from_object(base) for base in reversed(kind.__mro__[:-1])]
+        help_of = {p.arg_name: p.description for each in words for p in each.params}
+        group = self.add_argument_group((words[-1].short_description or kind.__name__).rstrip("."))
         hints = typing.get_type_hints(kind)
         for field in dataclasses.fields(kind):
             hint, name = hints[field.name], prefix + field.name

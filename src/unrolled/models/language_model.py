@@ -12,7 +12,6 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Iterator
-from dataclasses import asdict, replace
 from typing import cast
 
 import torch
@@ -21,14 +20,13 @@ from torch.nn import functional as F
 
 from unrolled.cell import Cell
 from unrolled.data.vocabulary import Vocabulary
-from unrolled.errors import ModelError, UnrolledError
-from unrolled.models import storage
-from unrolled.models.config import LanguageModelConfig
+from unrolled.errors import ModelError
+from unrolled.models import pretrained
+from unrolled.models.config import LanguageModelConfig, from_dict
 from unrolled.models.generation import generate
-from unrolled.models.layers import DROP_INS, build, find_cell, output_size, state_shapes
+from unrolled.models.layers import build, output_size, state_shapes
 from unrolled.models.sampling import Sampling
 from unrolled.models.scoring import log_probabilities
-from unrolled.nn.evaluated import evaluated_state
 
 State = tuple[Tensor, ...]
 
@@ -56,22 +54,9 @@ class LanguageModel(nn.Module):
         self.config = config
         self.vocabulary = vocabulary
         size = len(vocabulary)
-        if cell is not None and config.cell in DROP_INS:
-            raise ModelError(
-                f"the name {config.cell!r} stands for the drop-in layer: give the configuration of "
-                "a model with a cell of your own another name"
-            )
-        chosen = cell or (config.cell if config.cell in DROP_INS else find_cell(config.cell))
         embedded = config.embedding_size
         self.embedding = nn.Embedding(size, embedded) if embedded else None
-        self.recurrent = build(
-            chosen,
-            embedded or size,
-            config.hidden_size,
-            config.num_layers,
-            config.dropout,
-            config.sizes,
-        )
+        self.recurrent = build(config, embedded or size, cell)
         self.dropout = nn.Dropout(config.dropout)
         features = output_size(self.recurrent)
         if config.tied and features != embedded:
@@ -222,16 +207,8 @@ class LanguageModel(nn.Module):
             ModelError: where ``directory`` holds a model and ``overwrite`` is not set.
             DataError: where it can't be written.
         """
-        # The place of a user's own file is nobody's business, and its name is enough.
-        name = os.path.basename(self.config.cell)
-        saved = storage.Saved(
-            KIND,
-            asdict(replace(self.config, cell=name)),
-            self.vocabulary.to_dict(),
-            self.recurrent.graphs(),
-            evaluated_state(self),
-        )
-        storage.write(saved, directory, overwrite=overwrite)
+        vocabularies = self.vocabulary.to_dict()
+        pretrained.save(self, KIND, self.config, vocabularies, directory, overwrite=overwrite)
 
     @staticmethod
     def from_pretrained(
@@ -245,26 +222,10 @@ class LanguageModel(nn.Module):
             ModelError: where the directory is missing, damaged, of another version, or its parts
                 don't fit.
         """
-        saved = storage.read(directory, KIND)
-        try:
-            model = _rebuilt(saved)
-        except (UnrolledError, ArithmeticError, RuntimeError, TypeError, ValueError) as error:
-            # Whatever stands in the files, what the user needs to know is that it doesn't fit.
-            problem = str(error).partition("\n")[0]
-            raise ModelError(f"the model in {directory} can't be loaded: {problem}") from error
-        return model.to(device).eval()
-
-
-def _rebuilt(saved: storage.Saved) -> LanguageModel:
-    config = LanguageModelConfig.from_dict(saved.config)
-    if config.num_layers > len(saved.tensors):
-        raise ModelError(
-            f"it has fewer parameters than the {config.num_layers} layers of its config"
+        return pretrained.load(
+            directory,
+            KIND,
+            lambda values: from_dict(LanguageModelConfig, values, KIND),
+            lambda config, values, cell: LanguageModel(config, Vocabulary.from_dict(values), cell),
+            device,
         )
-    vocabulary = Vocabulary.from_dict(saved.vocabulary)
-    cell = None if config.cell in DROP_INS else Cell.from_graphs(saved.graphs)
-    # Nothing is allocated before the saved shapes are known to fit.
-    with torch.device("meta"):
-        model = LanguageModel(config, vocabulary, cell)
-    storage.fill(model, saved)
-    return model

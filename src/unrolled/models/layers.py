@@ -10,7 +10,8 @@ from pathlib import Path
 from unrolled.cell import Cell
 from unrolled.cells import CELLS
 from unrolled.errors import CellError, ModelError
-from unrolled.nn import GRU, LSTM, RNN, Recurrent
+from unrolled.models.config import LayersConfig
+from unrolled.nn import GRU, LSTM, RNN, Recurrent, weight_drop
 
 Layers = Recurrent | RNN | GRU | LSTM
 
@@ -61,43 +62,59 @@ def _from_file(path: Path, function: str) -> Cell:
     )
 
 
+def is_drop_in(config: LayersConfig) -> bool:
+    """Whether the layers are a drop-in, which needs no equations to be built again."""
+    return config.cell in DROP_INS and not config.learn_initial and config.checkpoint is None
+
+
 def build(
-    cell: str | Cell,
-    input_size: int,
-    hidden_size: int,
-    num_layers: int,
-    dropout: float,
-    sizes: Mapping[str, int],
+    config: LayersConfig, input_size: int, cell: Cell | None = None, *, bidirectional: bool = False
 ) -> Layers:
     """Recurrent layers, time-major, whose states are tuples or a tensor as the cell has them.
 
     Args:
-        cell: A cell, or the name of a drop-in.
+        config: What they are.
         input_size: D of the first layer.
-        hidden_size: H.
-        num_layers: How many layers stand on each other.
-        dropout: The probability that an output between two layers is dropped.
-        sizes: The cell's other sizes by name.
+        cell: The cell to use instead of looking up ``config.cell``, which then only names it.
+        bidirectional: Whether each layer also reads the sequence from its end.
 
     Raises:
-        ModelError: where a drop-in is given sizes that it doesn't have.
+        ModelError: where there is no such cell, a given cell has a drop-in's name, or a drop-in is
+            given sizes that it doesn't have.
         CellError: where the cell can't be built with these sizes.
+        ValueError: where there is no such backend, or no matrix to drop weights of.
     """
-    between = dropout if num_layers > 1 else 0.0
-    if isinstance(cell, Cell):
-        return Recurrent(
-            cell, input_size, hidden_size, num_layers, dropout=between, sizes=dict(sizes)
-        )
-    if sizes:
-        raise ModelError(f"the cell {cell} has no sizes {', '.join(sizes)}: leave them out")
-    return DROP_INS[cell](input_size, hidden_size, num_layers, dropout=between)
+    between = config.dropout if config.num_layers > 1 else 0.0
+    if is_drop_in(config):
+        if cell is not None:
+            raise ModelError(
+                f"the name {config.cell!r} stands for the drop-in layer: give the configuration of "
+                "a model with a cell of your own another name"
+            )
+        if config.sizes:
+            names = ", ".join(config.sizes)
+            raise ModelError(f"the cell {config.cell} has no sizes {names}: leave them out")
+        layers: Layers = DROP_INS[config.cell](
+            input_size, config.hidden_size, config.num_layers, dropout=between,
+            bidirectional=bidirectional, backend=config.backend,
+        )  # fmt: skip
+    else:
+        layers = Recurrent(
+            cell or find_cell(config.cell), input_size, config.hidden_size, config.num_layers,
+            dropout=between, bidirectional=bidirectional, sizes=config.sizes,
+            learn_initial=config.learn_initial, checkpoint=config.checkpoint,
+            backend=config.backend,
+        )  # fmt: skip
+    for name, p in config.weight_dropout.items():
+        layers = weight_drop(layers, name, p)
+    return layers
 
 
 def output_size(layers: Layers) -> int:
     """The length of the last layer's output."""
     if isinstance(layers, Recurrent):
         return layers.output_size
-    return layers.hidden_size
+    return layers.hidden_size * (2 if layers.bidirectional else 1)
 
 
 def state_shapes(layers: Layers, batch_size: int) -> tuple[tuple[int, int, int], ...]:
@@ -105,4 +122,5 @@ def state_shapes(layers: Layers, batch_size: int) -> tuple[tuple[int, int, int],
     if isinstance(layers, Recurrent):
         return layers.state_shapes(batch_size)
     sizes = layers.cell.state_sizes({"D": layers.input_size, "H": layers.hidden_size})
-    return tuple((layers.num_layers, batch_size, int(n)) for n in sizes)
+    n_layers = layers.num_layers * (2 if layers.bidirectional else 1)
+    return tuple((n_layers, batch_size, int(n)) for n in sizes)

@@ -1,0 +1,65 @@
+"""A kind of task: all that the commands need to know of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from unrolled.tasks.report import Report
+from unrolled.train.task import Task
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A run that may begin.
+
+    Attributes:
+        model: Built on the CPU, with ``save_pretrained(directory, overwrite=…)``.
+        task: What it is to learn.
+        facts: Lines that say what the data is: how many examples, classes, bad rows skipped.
+        fingerprint: The same for the same encoded data, and only then.
+        report: How the model does on held-out data: those of a test part, else of validation;
+            None where nothing is held out.
+        samples: Called now and then in training for something the model makes, or None.
+    """
+
+    model: Any
+    task: Task
+    facts: tuple[str, ...]
+    fingerprint: str
+    report: Callable[[Any], Report] | None
+    samples: Callable[[Any], str] | None = None
+
+
+@dataclass(frozen=True)
+class Kind:
+    """One kind of task.
+
+    Attributes:
+        name: The word of the command: ``unrolled train <name>``.
+        summary: What the command is for, in a few words.
+        model: The model's class, with ``KIND`` and ``from_pretrained(directory, device)``.
+        data: A dataclass of how data is read; each field has a default.
+        config: A dataclass of what the model is built of.
+        defaults: Fields of ``TrainConfig`` that start otherwise for this kind.
+        prepare: From the data's words, the three configurations and the directory for encoded data
+            to a run. The same arguments give the same; random numbers are drawn from generators of
+            their own, but for the model's weights.
+        evaluate: The report of a model on data.
+        prediction: A dataclass of how predictions are made; it may have no field.
+        predict: From the model, lines (without line ends) and a ``prediction`` to one object for
+            each line, in order, as JSON can hold it; ``{"error": …}`` where a line can't be read.
+    """
+
+    name: str
+    summary: str
+    model: type[Any]
+    data: type[Any]
+    config: type[Any]
+    defaults: Mapping[str, object]
+    prepare: Callable[[Sequence[str], Any, Any, Any, Path], Prepared]
+    evaluate: Callable[[Any, Sequence[str], Any], Report]
+    prediction: type[Any]
+    predict: Callable[[Any, Iterable[str], Any], Iterator[dict[str, Any]]]
