@@ -32,7 +32,7 @@ def record(path: Path, target: float | None = None) -> dict[str, Any]:
     ]
     best = min(validation, key=lambda line: line["loss"])
     reached = [line for line in validation if target is not None and line["loss"] <= target]
-    tokens = max(line["tokens"] for line in lines)
+    tokens = max(line["targets"] for line in lines)
     seconds = clock[-1][1]
     return {
         "options": settings.options,

@@ -7,7 +7,9 @@ import torch
 from torch import Tensor, nn
 
 from unrolled.data.windows import Stream
+from unrolled.tasks.language_model import task
 from unrolled.train.config import TrainConfig
+from unrolled.train.processes import ALONE, Processes
 from unrolled.train.trainer import Trainer
 
 VOCABULARY = 7
@@ -31,6 +33,17 @@ class TinyModel(nn.Module):
         return self.output(y), carried
 
 
+# Eighteen updates of a model of 1,300 parameters in float64: some 1e5 roundings in a row, each of
+# 2^-53 of numbers below 10, and steps of AdamW that divide by gradients' sizes.
+ROUNDING = 1e-9
+
+
+def plain_model() -> TinyModel:
+    model = TinyModel().double()
+    model.dropout.p = 0.0
+    return model
+
+
 def text(length: int) -> np.ndarray:
     """Ids that follow a noisy pattern, so that there is something to learn."""
     random = np.random.default_rng(5)
@@ -40,10 +53,10 @@ def text(length: int) -> np.ndarray:
     )
 
 
+WINDOW = 8
 SETTINGS = TrainConfig(
     epochs=3,
     batch_size=4,
-    window=8,
     learning_rate=0.01,
     warmup=5,
     evaluate_every=10,
@@ -58,6 +71,8 @@ def trainer(
     *,
     model: nn.Module | None = None,
     validate: bool = True,
+    window: int = WINDOW,
+    processes: Processes = ALONE,
 ) -> tuple[Trainer, nn.Module, list[int]]:
     """A trainer, its model, and the list that gets the step of each best model."""
     directory.mkdir(exist_ok=True)
@@ -66,10 +81,13 @@ def trainer(
     best: list[int] = []
     run = Trainer(
         model,
-        Stream(tokens[:600], config.batch_size, config.window),
-        Stream(tokens[600:], 2, config.window) if validate else None,
+        task(
+            Stream(tokens[:600], config.batch_size, window),
+            Stream(tokens[600:], 2, window) if validate else None,
+        ),
         config,
         directory,
         lambda: best.append(run.progress.step),
+        processes,
     )
     return run, model, best

@@ -13,10 +13,11 @@ from torch import nn
 from benchmarks.peers.contestant import package
 from unrolled.data.corpus import find
 from unrolled.data.tokens import TokenFile, encode_corpus
-from unrolled.data.vocabulary import VocabularyConfig
 from unrolled.data.windows import Stream
 from unrolled.models.config import LanguageModelConfig
 from unrolled.models.language_model import LanguageModel
+from unrolled.tasks import language_model
+from unrolled.tasks.language_model import KIND, TextConfig
 from unrolled.train.config import TrainConfig
 from unrolled.train.metrics import read
 from unrolled.train.observe import Moment, Observer
@@ -42,16 +43,15 @@ def task(config: Path, corpus: Sequence[str], directory: Path) -> Task:
     """What ``unrolled train lm CORPUS… --config FILE`` would learn; tokens go to ``directory``."""
     package("jsonargparse")  # says how to install it
     from unrolled.cli.options import pick
-    from unrolled.cli.train_settings import VOCABULARY, CorpusConfig, options
+    from unrolled.cli.train_settings import options
 
-    values = {"corpus": [], **options().read(["--config", str(config), *corpus])}
-    of_corpus, training = pick(CorpusConfig, values), pick(TrainConfig, values)
+    values = {"data": [], **options(KIND).read(["--config", str(config), *corpus])}
+    text, training = pick(TextConfig, values), pick(TrainConfig, values)
     training = replace(training, log_every=LOG_EVERY, checkpoint_every=NEVER)
-    sources = find(values["corpus"], of_corpus.pattern)
-    vocabulary = pick(VocabularyConfig, values, VOCABULARY)
-    tokens = encode_corpus(sources, vocabulary, directory, of_corpus.encoding)
-    learn, _ = tokens.split(of_corpus.validation_fraction)
-    stream = Stream(learn, training.batch_size, training.window)
+    sources = find(values["data"], text.pattern)
+    tokens = encode_corpus(sources, text.vocabulary, directory, text.encoding)
+    learn, _ = tokens.split(text.validation_fraction)
+    stream = Stream(learn, training.batch_size, text.window)
     return Task(pick(LanguageModelConfig, values), training, tokens, stream)
 
 
@@ -87,13 +87,17 @@ class Learner:
         training = replace(self._task.training, max_minutes=seconds / 60)
         watch = _Watch()
         trainer = Trainer(
-            self._model, self._task.stream, None, training, self._directory, lambda: None
+            self._model,
+            language_model.task(self._task.stream, None),
+            training,
+            self._directory,
+            lambda: None,
         )
         trainer.run([watch])
         if len(watch.moments) != 2:
             raise ValueError(f"no step in {seconds} s: the run has ended, or the machine is busy")
         began, ended = watch.moments
-        return (ended.tokens - began.tokens) / (ended.seconds - began.seconds)
+        return (ended.targets - began.targets) / (ended.seconds - began.seconds)
 
     def losses(self) -> dict[int, float]:
         """The mean training loss of each ``LOG_EVERY`` steps, by the last of them."""

@@ -250,7 +250,7 @@ RESUMING = {
     ),
     "another corpus": (
         ["{root}/other.txt"],
-        "the corpus is not the one that the run was begun with: put that back, or start again with "
+        "the data is not that which the run was begun with: put that back, or start again with "
         "--overwrite",
     ),
 }

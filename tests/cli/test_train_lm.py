@@ -3,6 +3,7 @@
 import gzip
 import io
 import json
+import math
 import sys
 from pathlib import Path
 
@@ -25,27 +26,34 @@ def test_it_leaves_a_model_and_says_what_it_did(unrolled: Command, tmp_path: Pat
     assert done.err == ""
     lines = done.out.splitlines()
     assert lines[:3] == [
-        "corpus: 3,442 characters, 32 different",
+        "data: 3,442 characters, 32 different",
+        "a step: 4 × 16 characters",
         "model: lstm, 1 × 12 units, 1,728 parameters",
-        lines[2],
     ]
-    assert lines[2].startswith("training: 49 steps of 4 × 16 characters on cpu, ")
+    assert lines[3].startswith("training: 49 steps on cpu, ")
     losses = {
         r["step"]: r["loss"]
         for r in read(run / "training" / "metrics.jsonl")
         if r["split"] == "validation"
     }
     best = min(losses, key=lambda step: losses[step])
-    assert lines[3:-2] == [
-        line for line in lines if line.startswith("step ") and ", validation: " in line
-    ]
-    assert [line.partition(",")[0] for line in lines[3:-2]] == [f"step {s}" for s in losses]
-    assert lines[-2].startswith(
-        f"the best model, of step {best}, on the validation part: {losses[best]:.4f} nats per "
-        "character, "
+    measured = [line for line in lines if line.startswith("step ") and ", validation: " in line]
+    assert lines[4 : 4 + len(measured)] == measured
+    assert [line.partition(",")[0] for line in measured] == [f"step {s}" for s in losses]
+    assert measured[0].endswith(
+        f"validation: loss {losses[10]:.5g}, bits {losses[10] / math.log(2):.5g}, perplexity "
+        f"{math.exp(losses[10]):.5g}"
     )
-    assert " bits per character, perplexity " in lines[-2]
-    assert lines[-1] == f"the model is in {run}: try unrolled sample {run}"
+    report = json.loads((run / "training" / "report.json").read_text())
+    assert report["on"] == "340 held-out characters"
+    nats, perplexity = report["figures"]
+    assert nats["name"] == "nats per character"
+    assert nats["value"] == pytest.approx(losses[best], rel=1e-6)
+    assert nats["low"] < nats["value"] < nats["high"]
+    assert perplexity["value"] == pytest.approx(math.exp(losses[best]), rel=1e-6)
+    assert lines[-1] == (
+        f"the model (of step {best}, the best) is in {run}: try unrolled sample {run}"
+    )
     model = LanguageModel.from_pretrained(run)
     assert model.config.hidden_size == 12
     assert {path.name for path in run.iterdir()} == {
@@ -97,7 +105,7 @@ def test_the_configuration_comes_from_defaults_then_the_file_then_the_command_li
     unrolled: Command, tmp_path: Path, corpus: Path
 ):
     (tmp_path / "c.yaml").write_text(
-        f"corpus: [{corpus}]\nhidden_size: 10\nlearning_rate: 1e-3\ntied: true\n"
+        f"data: [{corpus}]\nhidden_size: 10\nlearning_rate: 1e-3\ntied: true\n"
         f"embedding_size: 10\noutput: {tmp_path / 'run'}\n"
     )
     words = ["--config", tmp_path / "c.yaml", "--learning-rate", "2e-3", "--max-steps", "2"]
@@ -121,7 +129,7 @@ def test_the_printed_configuration_is_one_to_train_with(
     assert not run.exists()
     values = yaml.safe_load(printed.out)
     assert values["hidden_size"] == 12
-    assert values["corpus"] == [str(corpus)]
+    assert values["data"] == [str(corpus)]
     (tmp_path / "c.yaml").write_text(printed.out)
     assert unrolled(*words).status == 0
     first = tree(run)
@@ -134,10 +142,10 @@ def test_the_printed_configuration_is_one_to_train_with(
 def test_the_help_names_each_option_and_what_it_is_for(unrolled: Command):
     shown = unrolled("train", "lm", "--help")
     assert shown.status == 0
-    assert shown.out.startswith("usage: unrolled train lm CORPUS... [options]\n")
+    assert shown.out.startswith("usage: unrolled train lm DATA... [options]\n")
     values = yaml.safe_load(unrolled("train", "lm", "--print-config").out)
     assert len(values) > 40
-    for name in set(values) - {"corpus"}:
+    for name in set(values) - {"data"}:
         flag = f"  --{name.replace('_', '-')}"
         line = next(line for line in shown.out.splitlines() if line.startswith(flag))
         rest = shown.out.partition(line)[2].partition("\n  --")[0]
@@ -148,18 +156,18 @@ def test_the_help_names_each_option_and_what_it_is_for(unrolled: Command):
 
 
 def test_the_order_of_the_words_does_not_matter(unrolled: Command, tmp_path: Path):
-    (tmp_path / "c.yaml").write_text("corpus: [from-file]\nwindow: 9\nclip: 9.0\ntied: true\n")
+    (tmp_path / "c.yaml").write_text("data: [from-file]\nwindow: 9\nclip: 9.0\ntied: true\n")
     first = ["--config", tmp_path / "c.yaml", "a", "b", "--window", "7", "--no-tied"]
     second = ["a", "--no-tied", "--window=7", "b", f"--config={tmp_path / 'c.yaml'}"]
     shown = [unrolled("train", "lm", *words, "--print-config").out for words in (first, second)]
     assert shown[0] == shown[1]
     values = yaml.safe_load(shown[0])
-    assert values["corpus"] == ["a", "b"]
+    assert values["data"] == ["a", "b"]
     assert (values["window"], values["clip"], values["tied"]) == (7, 9.0, False)
     alone = unrolled("train", "lm", "--config", tmp_path / "c.yaml", "--print-config").out
-    assert yaml.safe_load(alone)["corpus"] == ["from-file"]
+    assert yaml.safe_load(alone)["data"] == ["from-file"]
     dashes = unrolled("train", "lm", "--window", "7", "--print-config", "--", "--odd", "-").out
-    assert yaml.safe_load(dashes)["corpus"] == ["--odd", "-"]
+    assert yaml.safe_load(dashes)["data"] == ["--odd", "-"]
 
 
 def test_overwrite_leaves_nothing_of_the_old_run(unrolled: Command, tmp_path: Path, model: Path):
@@ -285,7 +293,7 @@ def test_each_vocabulary_and_any_cell(
     done = unrolled(*words, "--max-steps", "2", "--embedding-size", "0")
     assert done.status == 0, done.err
     unit = {"char": "character", "byte": "byte", "word": "word"}[kind]
-    assert f" nats per {unit}, " in done.out
+    assert f"nats per {unit}" in done.out
     assert unrolled("sample", run, "--length", "9").status == 0
     assert unrolled("score", run, corpus).status == 0
     assert unrolled("info", run).status == 0

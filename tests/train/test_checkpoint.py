@@ -145,10 +145,10 @@ def test_each_single_changed_byte_of_a_description_is_seen(tmp_path: Path):
 
 
 def test_another_version_is_not_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("unrolled.train.checkpoint._VERSION", 2)
+    monkeypatch.setattr("unrolled.train.checkpoint._VERSION", 3)
     save(tmp_path, checkpoint(5))
     monkeypatch.undo()
-    with pytest.raises(TrainingError, match="it has version 2, this program reads 1"):
+    with pytest.raises(TrainingError, match="it has version 3, this program reads 2"):
         newest(tmp_path)
 
 

@@ -7,19 +7,20 @@ from collections.abc import Mapping
 
 from tqdm import tqdm
 
-from unrolled.cli.figures import UNITS, in_words
-from unrolled.data.vocabulary import Kind
 from unrolled.train.metrics import Value
 from unrolled.train.observe import Moment, Observer
 
 _FORMAT = "{percentage:3.0f}% |{bar}| step {n_fmt} of {total_fmt}{postfix}, {remaining} left"
+# What a line of metrics has besides figures.
+_WHERE = {"step", "epoch", "targets", "split"}
 
 
 class Progress(Observer):
     """Shows on the terminal how a run goes; without a terminal, the validations alone."""
 
-    def __init__(self, kind: Kind) -> None:
-        self._kind: Kind = kind
+    def __init__(self, unit: str) -> None:
+        """What a target is, such as "character", for the speed."""
+        self._unit = unit
         self._loss: float | None = None
 
     def started(self, moment: Moment) -> None:
@@ -40,16 +41,16 @@ class Progress(Observer):
             smooth = moment.loss if self._loss is None else 0.95 * self._loss + 0.05 * moment.loss
             self._loss = smooth
             seconds = max(moment.seconds - self._first.seconds, 1e-9)
-            speed = (moment.tokens - self._first.tokens) / seconds
-            words = f"loss {smooth:.3f}, {speed:,.0f} {UNITS[self._kind]}s a second"
+            speed = (moment.targets - self._first.targets) / seconds
+            words = f"loss {smooth:.3f}, {speed:,.0f} {self._unit}s a second"
             self._bar.set_postfix_str(words, refresh=False)
         self._bar.update(moment.step - self._bar.n)
 
     def measured(self, record: Mapping[str, Value]) -> None:
         """Prints the figures of a validation."""
         if record["split"] == "validation":
-            loss = float(record["loss"])
-            tqdm.write(f"step {record['step']:,}, validation: {in_words(loss, self._kind)}")
+            figures = [f"{n} {v:.5g}" for n, v in record.items() if n not in _WHERE]
+            tqdm.write(f"step {record['step']:,}, validation: {', '.join(figures)}")
             sys.stdout.flush()
 
     def finished(self, moment: Moment) -> None:

@@ -1,4 +1,4 @@
-"""What ``unrolled train lm`` is asked to do, and how that joins what a run was begun with."""
+"""What ``unrolled train`` is asked to do, and how that joins what a run was begun with."""
 
 from __future__ import annotations
 
@@ -9,33 +9,9 @@ from typing import Any
 
 from unrolled.cli.options import Options
 from unrolled.cli.samples import SampleConfig
-from unrolled.data.vocabulary import VocabularyConfig
 from unrolled.errors import TrainingError
-from unrolled.models.config import LanguageModelConfig
+from unrolled.tasks.kind import Kind
 from unrolled.train.config import FIXED, TrainConfig
-
-VOCABULARY = "vocabulary_"
-
-_DESCRIPTION = """Train a language model on text: files, directories, globs, "-" for standard
-input, or "stdlib" for the source code of Python's standard library. Gzip is read as it is."""
-
-
-@dataclass(frozen=True)
-class CorpusConfig:
-    """How the corpus is read.
-
-    Attributes:
-        pattern: Which files count in a directory, as in a shell, such as *.txt.
-        encoding: How the text is encoded.
-        validation_fraction: How much of the corpus is kept for validation, from its end; 0 is none.
-        cache: The directory that keeps the encoded corpus for other runs too; by default it is in
-            the output directory.
-    """
-
-    pattern: str = "*"
-    encoding: str = "utf-8"
-    validation_fraction: float = 0.1
-    cache: str | None = None
 
 
 @dataclass(frozen=True)
@@ -50,49 +26,42 @@ class OutputConfig:
         device: Where to compute, such as cpu or cuda; auto takes a GPU where there is one.
     """
 
-    output: str = "runs/lm"
+    output: str = "runs/model"
     overwrite: bool = False
     resume: bool = False
     tensorboard: bool = False
     device: str = "auto"
 
 
-# Another one of these makes it another run.
-_FIXED = FIXED | {
-    "pattern",
-    "encoding",
-    "validation_fraction",
-    *(field.name for field in fields(LanguageModelConfig)),
-    *(VOCABULARY + field.name for field in fields(VocabularyConfig)),
-}
 # These are of one sitting alone.
 _NOT_KEPT = {"config", "output", "overwrite", "resume"}
 
 
-def options() -> Options:
-    """The options of ``unrolled train lm``."""
+def options(kind: Kind) -> Options:
+    """The options of ``unrolled train <kind>``."""
     parser = Options(
-        "train lm",
-        "CORPUS... [options]",
-        _DESCRIPTION,
-        "unrolled train lm book.txt --hidden-size 512 --epochs 20 --output runs/book",
+        f"train {kind.name}",
+        "DATA... [options]",
+        f"{kind.summary[0].upper()}{kind.summary[1:]}. {kind.reads}",
+        f"unrolled train {kind.name} {kind.example} --output runs/{kind.name}",
     )
     parser.add_argument(
-        "corpus",
+        "data",
         nargs="*",
         type=str,
         # Where there is no word for it, what the configuration says holds.
         default=SUPPRESS,
-        metavar="CORPUS",
+        metavar="DATA",
         help="what to learn from",
     )
     parser.add_argument("--config", action="config", help="a YAML file with any of these options")
     parser.add_fields(OutputConfig)
-    parser.add_fields(CorpusConfig)
-    parser.add_fields(VocabularyConfig, VOCABULARY)
-    parser.add_fields(LanguageModelConfig)
+    parser.add_fields(kind.data)
+    parser.add_fields(kind.config)
     parser.add_fields(TrainConfig)
-    parser.add_fields(SampleConfig)
+    if kind.draw:
+        parser.add_fields(SampleConfig)
+    parser.set_defaults({"output": f"runs/{kind.name}", **kind.defaults})
     return parser
 
 
@@ -102,11 +71,12 @@ def kept(values: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def as_begun(
-    values: Mapping[str, Any], begun: Mapping[str, Any], given: Mapping[str, Any]
+    kind: Kind, values: Mapping[str, Any], begun: Mapping[str, Any], given: Mapping[str, Any]
 ) -> tuple[dict[str, Any], list[str]]:
     """The options of a run that goes on, and a line for each that is not what it was.
 
     Args:
+        kind: What is trained.
         values: All options of this sitting.
         begun: Those that the run was begun with.
         given: Those of this sitting that the user spelled out.
@@ -120,10 +90,12 @@ def as_begun(
             "--overwrite"
         )
     changed = {name: value for name, value in kept(given).items() if value != begun[name]}
-    for name in _FIXED & changed.keys():
+    # Another one of these makes it another run.
+    fixed = FIXED | {f.name for config in (kind.data, kind.config) for f in fields(config)}
+    for name in (fixed - {"cache"}) & changed.keys():
         raise TrainingError(
             f"the run was begun with {name} {begun[name]!r}, not {changed[name]!r}: leave that "
             "option out, or start again with --overwrite"
         )
-    notes = [f"{name} was {begun[name]!r} before" for name in changed if name != "corpus"]
+    notes = [f"{name} was {begun[name]!r} before" for name in changed if name != "data"]
     return {**values, **begun, **changed}, notes

@@ -153,6 +153,11 @@ class Vocabulary:
         return len(self.tokens)
 
     @property
+    def unit(self) -> str:
+        """What a token is, in a word."""
+        return {"char": "character", "byte": "byte", "word": "word"}[self.kind]
+
+    @property
     def dtype(self) -> np.dtype[np.unsignedinteger[Any]]:
         """The narrowest of uint16 and uint32 that holds every id."""
         return np.dtype(np.uint16 if len(self) <= 1 << 16 else np.uint32)

@@ -12,6 +12,21 @@ from unrolled.train.task import Task
 
 
 @dataclass(frozen=True)
+class Cache:
+    """Where encoded data is kept.
+
+    Attributes:
+        directory: The directory; it need not exist.
+        begun: The fingerprint of the data that a run which goes on was begun with.
+        progress: Called now and then with how much has been encoded so far.
+    """
+
+    directory: Path
+    begun: str | None = None
+    progress: Callable[[int], None] | None = None
+
+
+@dataclass(frozen=True)
 class Prepared:
     """A run that may begin.
 
@@ -22,7 +37,8 @@ class Prepared:
         fingerprint: The same for the same encoded data, and only then.
         report: How the model does on held-out data: those of a test part, else of validation;
             None where nothing is held out.
-        samples: Called now and then in training for something the model makes, or None.
+        unit: What a target is, in a word, such as "character".
+        files: Encoded data that the run reads.
     """
 
     model: Any
@@ -30,7 +46,8 @@ class Prepared:
     facts: tuple[str, ...]
     fingerprint: str
     report: Callable[[Any], Report] | None
-    samples: Callable[[Any], str] | None = None
+    unit: str = "example"
+    files: tuple[Path, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -40,26 +57,33 @@ class Kind:
     Attributes:
         name: The word of the command: ``unrolled train <name>``.
         summary: What the command is for, in a few words.
+        reads: What data may be, in a sentence or two.
+        example: Data and options of a typical call.
         model: The model's class, with ``KIND`` and ``from_pretrained(directory, device)``.
         data: A dataclass of how data is read; each field has a default.
         config: A dataclass of what the model is built of.
         defaults: Fields of ``TrainConfig`` that start otherwise for this kind.
-        prepare: From the data's words, the three configurations and the directory for encoded data
-            to a run. The same arguments give the same; random numbers are drawn from generators of
-            their own, but for the model's weights.
+        prepare: From the data's words, the three configurations (``data``, ``config`` and
+            ``TrainConfig``) and the cache to a run. The same arguments give the same; random
+            numbers are drawn from generators of their own, but for the model's weights.
         evaluate: The report of a model on data.
         prediction: A dataclass of how predictions are made; it may have no field.
         predict: From the model, lines (without line ends) and a ``prediction`` to one object for
             each line, in order, as JSON can hold it; ``{"error": …}`` where a line can't be read.
+        draw: From the model, what to begin with, how many tokens, the temperature and a seed to the
+            pieces of a sample that is shown in training; None where the kind has none.
     """
 
     name: str
     summary: str
+    reads: str
+    example: str
     model: type[Any]
     data: type[Any]
     config: type[Any]
     defaults: Mapping[str, object]
-    prepare: Callable[[Sequence[str], Any, Any, Any, Path], Prepared]
+    prepare: Callable[[Sequence[str], Any, Any, Any, Cache], Prepared]
     evaluate: Callable[[Any, Sequence[str], Any], Report]
     prediction: type[Any]
     predict: Callable[[Any, Iterable[str], Any], Iterator[dict[str, Any]]]
+    draw: Callable[[Any, str, int, float, int], Iterator[str]] | None = None

@@ -19,7 +19,7 @@ from torch import Tensor
 from unrolled.data.files import write_together
 from unrolled.errors import DataError, TrainingError
 
-_VERSION = 1
+_VERSION = 2
 _KEYS = {"version", "step", "values", "size", "sha256", "checksum"}
 
 

@@ -9,11 +9,12 @@ from typing import Literal
 from unrolled.errors import TrainingError
 
 OptimizerName = Literal["adamw", "sgd"]
+PrecisionName = Literal["float32", "bfloat16", "float16"]
 ScheduleName = Literal["constant", "cosine", "linear", "plateau"]
 
 # A run that goes on with another one of these could not keep its optimizer's state, its place in
 # the corpus or its random numbers. The other settings may change between two sittings.
-FIXED = frozenset({"optimizer", "batch_size", "window", "seed"})
+FIXED = frozenset({"optimizer", "batch_size", "seed"})
 
 
 @dataclass(frozen=True)
@@ -21,11 +22,14 @@ class TrainConfig:
     """How the training goes.
 
     Attributes:
-        epochs: Passes over the training part of the corpus.
-        max_steps: Stop after so many steps (one window each), even in the middle of an epoch.
+        epochs: Passes over the training part of the data.
+        max_steps: Stop after so many steps (one batch each), even in the middle of an epoch.
         max_minutes: Save and stop after so many minutes; resuming goes on.
-        batch_size: Streams that are read side by side.
-        window: Time steps between two updates; the state is carried on, gradients are not.
+        batch_size: Examples (of a text: streams) side by side, those of all processes together.
+        accumulate: Compute each batch in so many parts, one after the other, which takes less
+            memory and gives the same gradient.
+        precision: What is computed with besides the recurrent layers, which keep to float32;
+            parameters stay float32.
         optimizer: AdamW, or SGD with momentum.
         learning_rate: The highest learning rate, which the warmup ends at.
         weight_decay: Decoupled (AdamW) or L2 (SGD) decay of the parameters.
@@ -50,7 +54,8 @@ class TrainConfig:
     max_steps: int | None = None
     max_minutes: float | None = None
     batch_size: int = 32
-    window: int = 64
+    accumulate: int = 1
+    precision: PrecisionName = "float32"
     optimizer: OptimizerName = "adamw"
     learning_rate: float = 4e-3
     weight_decay: float = 0.01
@@ -85,9 +90,9 @@ class TrainConfig:
         if self.final_rate > 1:
             raise TrainingError(f"final_rate is a fraction, at most 1, not {self.final_rate}")
 
-    def total_steps(self, windows: int) -> int:
-        """The steps of the whole run, where an epoch has so many ``windows``."""
-        steps = self.epochs * windows
+    def total_steps(self, batches: int) -> int:
+        """The steps of the whole run, where an epoch has so many ``batches``."""
+        steps = self.epochs * batches
         return steps if self.max_steps is None else min(steps, self.max_steps)
 
 
@@ -95,7 +100,7 @@ _LEAST: dict[str, float] = {
     "epochs": 1,
     "max_steps": 1,
     "batch_size": 1,
-    "window": 1,
+    "accumulate": 1,
     "weight_decay": 0,
     "warmup": 0,
     "final_rate": 0,

@@ -9,7 +9,8 @@
         metrics.jsonl                     the same bytes for the same seed
         timing.jsonl                      the clock
         step-00000500.safetensors, .json  the last two checkpoints
-        <key>.tokens, .json               the encoded corpus, where no cache is named
+        report.json                       how the best model does on held-out data
+        data/                             encoded data, where no cache is named
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ import json
 import os
 import shutil
 import sys
-from collections.abc import Generator
+from collections.abc import Collection, Generator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
@@ -37,7 +38,7 @@ class Settings:
 
     Attributes:
         options: All options by name.
-        fingerprint: That of the encoded corpus.
+        fingerprint: That of the encoded data.
         environment: What the same bits depend on besides the options.
     """
 
@@ -52,11 +53,13 @@ class RunDirectory:
     Attributes:
         path: The model directory.
         training: All else that the run keeps.
+        data: Encoded data.
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = Path(path)
         self.training = self.path / "training"
+        self.data = self.training / "data"
         self._settings = self.training / "settings.json"
 
     def holds_run(self) -> bool:
@@ -116,21 +119,21 @@ class RunDirectory:
                     shutil.rmtree(self.path)
                 raise
 
-    def clear(self, keep: Path) -> None:
+    def clear(self, keep: Collection[Path]) -> None:
         """Removes the model and the run; its settings first, so that no half can be resumed.
 
         Args:
-            keep: The file of the encoded corpus that the next run uses.
+            keep: The files of encoded data that the next run uses.
         """
         self._settings.unlink(missing_ok=True)
         remove_model(self.path)
-        for pattern in ("step-*", ".step-*", "*.jsonl", "tensorboard/events*"):
+        kept = {path.resolve() for path in keep}
+        for pattern in ("step-*", ".step-*", "*.jsonl", "report.json", "tensorboard/events*"):
             for path in self.training.glob(pattern):
                 path.unlink()
-        for path in self.training.glob("*.tokens"):
-            if path.stem != keep.stem:
+        for path in self.data.rglob("*"):
+            if path.is_file() and path.resolve() not in kept:
                 path.unlink()
-                path.with_suffix(".json").unlink(missing_ok=True)
 
     def write_settings(self, settings: Settings) -> None:
         """Begins the run.

@@ -1,52 +1,46 @@
-"""``fit``: a language model from a text, in one call."""
+"""``fit``: a model that learns a task, in one call."""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
+from typing import Any
 
-from unrolled.data.windows import Stream
-from unrolled.errors import TrainingError
-from unrolled.models.language_model import LanguageModel
 from unrolled.train.config import TrainConfig
 from unrolled.train.directory import RunDirectory
-from unrolled.train.evaluate import validation_stream
+from unrolled.train.observe import Observer
 from unrolled.train.progress import Result
+from unrolled.train.task import Task
 from unrolled.train.trainer import Trainer
 
 
 def fit(
-    model: LanguageModel,
-    text: str,
+    model: Any,
+    task: Task,
     directory: str | os.PathLike[str],
     config: TrainConfig | None = None,
-    validation_fraction: float = 0.1,
+    observers: Sequence[Observer] = (),
 ) -> Result:
-    """Train ``model`` on ``text`` and leave the best of it in ``directory``.
+    """Train ``model`` and leave the best of it in ``directory``.
 
-    The last ``validation_fraction`` of the text is kept for validation; 0 is none.
+    Args:
+        model: A module with ``save_pretrained(directory, overwrite=…)``.
+        task: What it learns.
+        directory: Where it goes; made if it doesn't exist.
+        config: How the training goes.
+        observers: Those who watch it.
 
     Raises:
         TrainingError: where ``directory`` holds a model or a run, or where the loss is not finite.
-        DataError: where the text is too short for a window.
     """
-    if not 0 <= validation_fraction < 1:
-        raise TrainingError(f"validation_fraction={validation_fraction}: expected 0 up to below 1")
-    settings = config or TrainConfig()
-    tokens = model.vocabulary.encode(text)
-    n = len(tokens) - round(len(tokens) * validation_fraction)
-    training = Stream(tokens[:n], settings.batch_size, settings.window)
-    validation = None
-    if validation_fraction:
-        validation = validation_stream(tokens[n:], settings.batch_size, settings.window)
     run = RunDirectory(directory)
     run.refuse_to_overwrite(overwrite=False, resume=False)
     with run.locked():
         trainer = Trainer(
             model,
-            training,
-            validation,
-            settings,
+            task,
+            config or TrainConfig(),
             run.training,
             lambda: model.save_pretrained(run.path, overwrite=True),
         )
-        return trainer.run()
+        return trainer.run(observers)

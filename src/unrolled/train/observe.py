@@ -15,15 +15,14 @@ class Moment:
     Attributes:
         step: The updates made so far.
         total: The updates of the whole run.
-        tokens: The tokens learned from so far, those read twice counted twice.
+        targets: The targets learned from so far, those read twice counted twice.
         seconds: The time spent on them, in all sittings.
-        loss: The mean cross-entropy in nats per token since the last line of metrics, or None
-            before the first update.
+        loss: The mean loss of the last batch, or None before the first update.
     """
 
     step: int
     total: int
-    tokens: int
+    targets: int
     seconds: float
     loss: float | None
 

@@ -10,23 +10,23 @@ Ending = Literal["complete", "early", "interrupted", "out of time"]
 
 @dataclass
 class Progress:
-    """The numbers of a checkpoint. A loss is in nats per token.
+    """The numbers of a checkpoint. A loss is the mean over targets.
 
     Attributes:
         step: The updates made so far.
         epoch: The epochs completed.
-        window: The windows read of the epoch at hand.
-        tokens: The tokens learned from so far, one read twice counted twice.
-        loss_sum: The losses of the tokens since the last line of metrics, summed.
-        loss_tokens: How many these are.
+        batch: The batches read of the epoch at hand.
+        targets: The targets learned from so far, one read twice counted twice.
+        loss_sum: The losses of the targets since the last line of metrics, summed.
+        loss_targets: How many these are.
         norm_sum: The gradient norms of the steps since the last line of metrics, summed.
         norm_steps: How many these are.
         clipped: How many of these were clipped.
-        best_loss: The lowest validation loss.
+        best: The best figure of validation.
         best_step: The step it was measured at.
         stale: Validations since then.
         reductions: How often the plateau schedule has halved the learning rate.
-        stale_for_reduction: Validations without a better loss since the last time it did.
+        stale_for_reduction: Validations without a better figure since the last time it did.
         seconds: The time spent in all sittings.
         metrics_size: The bytes of the metrics file.
         timing_size: The bytes of the timing file.
@@ -34,14 +34,14 @@ class Progress:
 
     step: int = 0
     epoch: int = 0
-    window: int = 0
-    tokens: int = 0
+    batch: int = 0
+    targets: int = 0
     loss_sum: float = 0.0
-    loss_tokens: int = 0
+    loss_targets: int = 0
     norm_sum: float = 0.0
     norm_steps: int = 0
     clipped: int = 0
-    best_loss: float | None = None
+    best: float | None = None
     best_step: int = 0
     stale: int = 0
     reductions: int = 0

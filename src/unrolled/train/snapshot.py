@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -13,15 +13,24 @@ from unrolled.errors import TrainingError
 State = tuple[Tensor, ...]
 
 
-def take(model: nn.Module, optimizer: Optimizer, state: State | None) -> dict[str, Tensor]:
-    """Copies, on the CPU, of parameters, buffers, optimizer state, carried state and generators."""
+def take(
+    model: nn.Module, optimizer: Optimizer, state: State | None, generators: Sequence[Tensor]
+) -> dict[str, Tensor]:
+    """Copies, on the CPU, of parameters, buffers, optimizer state, carried state and generators.
+
+    Args:
+        model: Its parameters and buffers.
+        optimizer: Its state.
+        state: That of all rows.
+        generators: The state of torch's generator in each process.
+    """
     tensors = {f"model.{name}": tensor for name, tensor in _model_tensors(model)}
     for index, slots in optimizer.state_dict()["state"].items():
         for name, value in slots.items():
             if isinstance(value, Tensor):
                 tensors[f"optimizer.{index}.{name}"] = value
     tensors |= {f"state.{index}": tensor for index, tensor in enumerate(state or ())}
-    tensors["generator.cpu"] = torch.get_rng_state()
+    tensors |= {f"generator.cpu.{rank}": held for rank, held in enumerate(generators)}
     if torch.cuda.is_available():
         tensors |= {f"generator.cuda.{i}": s for i, s in enumerate(torch.cuda.get_rng_state_all())}
     return {
@@ -29,8 +38,12 @@ def take(model: nn.Module, optimizer: Optimizer, state: State | None) -> dict[st
     }
 
 
-def put_back(tensors: dict[str, Tensor], model: nn.Module, optimizer: Optimizer) -> State | None:
-    """Sets ``model``, ``optimizer`` and the generators to a snapshot; gives the carried state.
+def put_back(
+    tensors: dict[str, Tensor], model: nn.Module, optimizer: Optimizer, rank: int
+) -> State | None:
+    """Sets ``model``, ``optimizer`` and the generators to a snapshot; gives all rows' state.
+
+    A process that was not there when the snapshot was taken keeps its generator as it is.
 
     Raises:
         TrainingError: where the snapshot is of another model.
@@ -42,7 +55,8 @@ def put_back(tensors: dict[str, Tensor], model: nn.Module, optimizer: Optimizer)
         slots.setdefault(int(index), {})[key] = tensor
     groups = optimizer.state_dict()["param_groups"]
     optimizer.load_state_dict({"state": slots, "param_groups": groups})
-    torch.set_rng_state(tensors["generator.cpu"])
+    if f"generator.cpu.{rank}" in tensors:
+        torch.set_rng_state(tensors[f"generator.cpu.{rank}"])
     generators = _under(tensors, "generator.cuda.")
     if torch.cuda.is_available() and len(generators) == torch.cuda.device_count():
         torch.cuda.set_rng_state_all([generators[str(i)] for i in range(len(generators))])

@@ -1,0 +1,324 @@
+"""Language models: each token of a text from those before it (many to many).
+
+Training is truncated backpropagation through time: the text is cut into streams side by side and
+these into windows; the state goes on from window to window, gradients don't. The report is on the
+validation part: the mean cross-entropy, beside that of the tokens' frequencies in training.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from unrolled.data.batch import Batch, Sequences
+from unrolled.data.corpus import find
+from unrolled.data.tokens import TokenFile, encode_corpus, find_encoded
+from unrolled.data.vocabulary import Ids, VocabularyConfig
+from unrolled.data.vocabulary import Kind as TokenKind
+from unrolled.data.windows import Stream
+from unrolled.errors import TrainingError
+from unrolled.models.config import LanguageModelConfig
+from unrolled.models.language_model import LanguageModel
+from unrolled.models.modes import evaluating
+from unrolled.models.scoring import score_lines
+from unrolled.tasks.bootstrap import Statistics, interval
+from unrolled.tasks.kind import Cache, Kind, Prepared
+from unrolled.tasks.report import Figure, Report
+from unrolled.train import fit
+from unrolled.train.config import TrainConfig
+from unrolled.train.progress import Result
+from unrolled.train.task import State, Task
+
+TOKENS, TARGETS = "tokens", "targets"
+
+# Nats whose exponential is a float.
+_LARGEST = 700
+# Streams side by side where a text is only read.
+_ROWS = 8
+
+
+@dataclass(frozen=True)
+class TextConfig:
+    """How the text is read.
+
+    Attributes:
+        pattern: Which files count in a directory, as in a shell, such as *.txt.
+        encoding: How the text is encoded.
+        vocabulary_kind: What a token is: a character, a byte of UTF-8, or a word.
+        vocabulary_max_size: Keep at most so many tokens, the special ones included, the most
+            frequent first.
+        vocabulary_min_count: Keep only tokens that occur at least so often.
+        vocabulary_unk: Have a token "<unk>" for what the vocabulary doesn't know (bytes need none).
+        vocabulary_eos: Have a token "<eos>" that ends each document.
+        window: Time steps between two updates; the state is carried on, gradients are not.
+        validation_fraction: How much of the text is kept for validation, from its end; 0 is none.
+        cache: The directory that keeps the encoded text for other runs too; by default it is in the
+            output directory.
+    """
+
+    pattern: str = "*"
+    encoding: str = "utf-8"
+    vocabulary_kind: TokenKind = "char"
+    vocabulary_max_size: int | None = None
+    vocabulary_min_count: int = 1
+    vocabulary_unk: bool = True
+    vocabulary_eos: bool = True
+    window: int = 64
+    validation_fraction: float = 0.1
+    cache: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.window < 1:
+            raise TrainingError(f"window is a number from 1 up, not {self.window}")
+        if not 0 <= self.validation_fraction < 1:
+            raise TrainingError(
+                "the validation fraction is at least 0 and less than 1, not "
+                f"{self.validation_fraction}"
+            )
+
+    @property
+    def vocabulary(self) -> VocabularyConfig:
+        """How the vocabulary is built."""
+        return VocabularyConfig(
+            self.vocabulary_kind,
+            self.vocabulary_max_size,
+            self.vocabulary_min_count,
+            self.vocabulary_unk,
+            self.vocabulary_eos,
+        )
+
+
+@dataclass(frozen=True)
+class Windows:
+    """The windows of a text as batches, the same each epoch."""
+
+    stream: Stream
+
+    def __len__(self) -> int:
+        """The windows of an epoch."""
+        return len(self.stream)
+
+    def batches(self, epoch: int = 0, start: int = 0) -> Iterator[Batch]:
+        """Those from window ``start`` on: tokens and targets, int64 ``[T, B]`` each."""
+        for x, y in self.stream.batches(start):
+            yield Batch(x.shape[1], {TOKENS: Sequences(x), TARGETS: Sequences(y)})
+
+
+def loss(model: nn.Module, batch: Batch, state: State | None) -> tuple[Tensor, State | None]:
+    """The cross-entropy in nats, summed, and the state to go on with."""
+    logits, state = model(batch.sequences[TOKENS].data, state)
+    targets = batch.sequences[TARGETS].data
+    return F.cross_entropy(logits.flatten(0, 1), targets.flatten(), reduction="sum"), state
+
+
+def task(training: Stream, validation: Stream | None) -> Task:
+    """What a language model learns from one stream, measured on another."""
+    return Task(
+        Windows(training),
+        loss,
+        lambda batch: batch.sequences[TARGETS].steps(),
+        None if validation is None else lambda model: _figures(mean_loss(model, validation)),
+    )
+
+
+def _figures(loss: float) -> dict[str, float]:
+    return {
+        "loss": loss,
+        "bits": loss / math.log(2),
+        "perplexity": math.exp(min(loss, _LARGEST)),
+    }
+
+
+def validation_stream(tokens: Ids, batch_size: int, window: int) -> Stream:
+    """``tokens`` in ``batch_size`` streams; in fewer and shorter ones where there is little text.
+
+    Raises:
+        TrainingError: where there is nothing to predict.
+    """
+    if len(tokens) < 2:
+        raise TrainingError(
+            f"the validation part has {len(tokens)} tokens, which leaves nothing to predict: raise "
+            "the validation fraction, or set it to 0 to do without"
+        )
+    window = min(window, len(tokens) - 1)
+    return Stream(tokens, max(1, min(batch_size, (len(tokens) - 1) // window)), window)
+
+
+def window_losses(model: nn.Module, stream: Stream) -> Iterator[tuple[float, int]]:
+    """For each window the summed cross-entropy and its tokens, the state carried between them."""
+    device = next(model.parameters()).device
+    state: State | None = None
+    with evaluating(model), torch.no_grad():
+        for batch in Windows(stream).batches():
+            found, state = loss(model, batch.to(device), state)
+            yield found.item(), batch.sequences[TARGETS].steps()
+
+
+def mean_loss(model: nn.Module, stream: Stream) -> float:
+    """Nats per token, with the model in evaluation mode; its mode is as before afterwards."""
+    found = list(window_losses(model, stream))
+    return math.fsum(total for total, _ in found) / sum(n for _, n in found)
+
+
+def fit_text(
+    model: LanguageModel,
+    text: str,
+    directory: str | os.PathLike[str],
+    config: TrainConfig | None = None,
+    validation_fraction: float = 0.1,
+    window: int = 64,
+) -> Result:
+    """Train ``model`` on ``text`` and leave the best of it in ``directory``.
+
+    The last ``validation_fraction`` of the text is kept for validation; 0 is none.  ``window`` is
+    the number of time steps between two updates.
+
+    Raises:
+        TrainingError: where ``directory`` holds a model or a run, or where the loss is not finite.
+        DataError: where the text is too short for a window.
+    """
+    data = TextConfig(window=window, validation_fraction=validation_fraction)
+    settings = config or TrainConfig()
+    tokens = model.vocabulary.encode(text)
+    cut = len(tokens) - round(len(tokens) * validation_fraction)
+    learned = task(*_streams(tokens[:cut], tokens[cut:], settings.batch_size, data))
+    return fit(model, learned, directory, settings)
+
+
+def _streams(
+    learn: Ids, validate: Ids, batch_size: int, data: TextConfig
+) -> tuple[Stream, Stream | None]:
+    training = Stream(learn, batch_size, data.window)
+    if not data.validation_fraction:
+        return training, None
+    return training, validation_stream(validate, batch_size, data.window)
+
+
+def _prepare(
+    words: Sequence[str],
+    data: TextConfig,
+    config: LanguageModelConfig,
+    settings: TrainConfig,
+    cache: Cache,
+) -> Prepared:
+    tokens = _tokens(words, data, cache)
+    torch.manual_seed(settings.seed)
+    model = LanguageModel(config, tokens.vocabulary)
+    learn, validate = tokens.split(data.validation_fraction)
+    training, validation = _streams(learn, validate, settings.batch_size, data)
+    frequencies = np.bincount(learn, minlength=len(tokens.vocabulary))
+
+    unit = tokens.vocabulary.unit
+    report = None
+    if validation is not None:
+        on = f"{validation.steps * validation.batch_size:,} held-out {unit}s"
+        report = partial(_report, stream=validation, frequencies=frequencies, on=on)
+    return Prepared(
+        model,
+        task(training, validation),
+        (
+            f"data: {len(tokens):,} {unit}s, {len(tokens.vocabulary):,} different",
+            f"a step: {settings.batch_size} × {data.window} {unit}s",
+        ),
+        tokens.fingerprint,
+        report,
+        unit,
+        files=(tokens.path, tokens.path.with_suffix(".json")),
+    )
+
+
+def _tokens(words: Sequence[str], data: TextConfig, cache: Cache) -> TokenFile:
+    """The encoded text; for a run that goes on, the one that it was begun with."""
+    directory = Path(data.cache) if data.cache else cache.directory
+    if cache.begun is not None:
+        found = find_encoded(directory, cache.begun)
+        if found is not None:
+            return found
+    return encode_corpus(
+        find(words, data.pattern), data.vocabulary, directory, data.encoding, cache.progress
+    )
+
+
+def _report(model: Any, stream: Stream, frequencies: Any, on: str) -> Report:
+    """Windows stand for examples: those of one stream are not independent, but nearly so."""
+    found = np.array(list(window_losses(model, stream)))
+    counts = np.zeros(len(frequencies))
+    for batch in Windows(stream).batches():
+        counts += np.bincount(batch.sequences[TARGETS].data.flatten(), minlength=len(counts))
+    # A token that training never saw has the probability of one that it saw once.
+    seen = np.maximum(frequencies, 1)
+    unigram = float(-(counts * np.log(seen / seen.sum())).sum() / counts.sum())
+    low, high = interval(found, _mean)
+    value = float(_mean(found.sum(0)))
+    unit = model.vocabulary.unit
+    nats = (value, low, high, unigram)
+    figures = (
+        _figure(f"nats per {unit}", nats, unit),
+        _figure("perplexity", [math.exp(min(v, _LARGEST)) for v in nats], unit),
+    )
+    return Report(on, figures, {}, {})
+
+
+def _figure(name: str, values: Sequence[float], unit: str) -> Figure:
+    value, low, high, baseline = values
+    return Figure(name, value, low, high, baseline, f"{unit} frequencies", "lower")
+
+
+def _mean(sums: Statistics) -> Statistics:
+    return sums[..., 0] / sums[..., 1]
+
+
+def _evaluate(model: LanguageModel, words: Sequence[str], data: TextConfig) -> Report:
+    """On a text of its own; the baseline knows that text's frequencies, so that it is not weak."""
+    with TemporaryDirectory() as directory:
+        sources = find(words, data.pattern)
+        tokens = encode_corpus(sources, model.vocabulary, directory, data.encoding).tokens[:]
+        stream = validation_stream(tokens, _ROWS, data.window)
+        frequencies = np.bincount(tokens, minlength=len(model.vocabulary))
+        on = f"{stream.steps * stream.batch_size:,} {model.vocabulary.unit}s"
+        return _report(model, stream, frequencies, on)
+
+
+@dataclass(frozen=True)
+class Nothing:
+    """How lines are scored: there is nothing to choose."""
+
+
+def _predict(model: LanguageModel, lines: Iterable[str], _: Nothing) -> Iterator[dict[str, Any]]:
+    for line, score in score_lines(model, lines):
+        yield {"text": line, "log_probability": score.log_probability, "tokens": score.tokens}
+
+
+def _draw(
+    model: LanguageModel, prompt: str, length: int, temperature: float, seed: int
+) -> Iterator[str]:
+    return model.generate(prompt, length, temperature, seed=seed)
+
+
+KIND = Kind(
+    name="lm",
+    summary="train a language model on text",
+    reads="Text is files, directories, globs, - for standard input, or stdlib for the source code "
+    "of Python's standard library. Gzip is read as it is.",
+    example="book.txt --hidden-size 512 --epochs 20",
+    model=LanguageModel,
+    data=TextConfig,
+    config=LanguageModelConfig,
+    defaults={},
+    prepare=_prepare,
+    evaluate=_evaluate,
+    prediction=Nothing,
+    predict=_predict,
+    draw=_draw,
+)
