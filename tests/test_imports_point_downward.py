@@ -43,7 +43,7 @@ LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
 ONLY = {"data": {"errors"}}
 
 # Installed with an extra only; `import unrolled` must do without.
-EXTRAS = ("jsonargparse", "yaml", "tqdm", "tensorboard", "onnx", "onnxruntime", "keras")
+EXTRAS = ("jsonargparse", "yaml", "tqdm", "tensorboard", "onnx", "onnxruntime", "keras", "pyarrow")
 
 
 def module_name(path: Path, root: Path) -> str:

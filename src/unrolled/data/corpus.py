@@ -176,7 +176,7 @@ def read(
 def read_source(source: Source, encoding: str = "utf-8", *, binary: bool = False) -> Iterator[str]:
     """One document in pieces, as ``read`` gives them; nothing where it is empty."""
     rest = ""
-    for text in _decoded(source, "utf-8" if binary else encoding, binary):
+    for text in decoded(source, "utf-8" if binary else encoding, binary=binary):
         rest += text
         cut = rest.rfind("\n") + 1
         if not cut and len(rest) >= _BLOCK:
@@ -189,7 +189,18 @@ def read_source(source: Source, encoding: str = "utf-8", *, binary: bool = False
         yield rest
 
 
-def _decoded(source: Source, encoding: str, binary: bool) -> Iterator[str]:
+def decoded(source: Source, encoding: str, *, binary: bool) -> Iterator[str]:
+    """One document in blocks, cut anywhere between characters.
+
+    Args:
+        source: The document, gzip-compressed or not.
+        encoding: How it is encoded.
+        binary: Keep all: bytes that the encoding doesn't know as surrogate escapes, NUL bytes, the
+            byte order mark.
+
+    Raises:
+        DataError: where it can't be read or decoded.
+    """
     try:
         decoder = codecs.getincrementaldecoder(encoding)("surrogateescape" if binary else "strict")
     except LookupError:
