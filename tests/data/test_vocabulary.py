@@ -55,6 +55,34 @@ def test_bytes_come_back(text: str):
     assert vocabulary.decode(vocabulary.encode(text)) == text
 
 
+@given(st.lists(st.lists(st.text("ab\xa0é", min_size=1, max_size=3))))
+def test_items_come_back(lines: list[list[str]]):
+    text = "\n".join(" ".join(line) for line in lines)
+    vocabulary = Vocabulary.build([text, "a"], "item")
+    assert vocabulary.decode(vocabulary.encode(text)) == text
+    assert vocabulary.unknown(text) == []
+    listed = Vocabulary.build_items([*(item for line in lines for item in line), "a"])
+    assert {t for line in lines for t in line} | {"a", "<eos>", "<unk>"} == set(listed.tokens)
+
+
+def test_items_are_looked_up_whole():
+    vocabulary = Vocabulary.build_items(["New York", "is", "is", "<unk>"])
+    assert vocabulary.tokens == ("is", "New York", "<eos>", "<unk>")
+    assert vocabulary.encode_items(["New York", "was", "<eos>", "<unk>"]).tolist() == [1, 3, 3, 3]
+    assert vocabulary.encode("  is\tYork ").tolist() == [0, 3]
+    assert vocabulary.decode([1, 0, 3]) == "New York is <unk>"
+    assert vocabulary.encode_items([]).dtype == np.uint16
+
+
+def test_unknown_items_are_named():
+    with pytest.raises(DataError) as caught:
+        Vocabulary.build(["AH0 B"], "item", unk=False).encode_items(["B", "X Y", "Z", "X Y"])
+    assert str(caught.value) == (
+        "the vocabulary doesn't know 'X Y', 'Z' and has no <unk> to stand for it: leave it out, or "
+        "train with the <unk> token"
+    )
+
+
 def test_bytes_that_are_no_text_are_kept():
     vocabulary = Vocabulary.build([], "byte")
     text = b"a\xff\x00b".decode("utf-8", "surrogateescape")
@@ -109,7 +137,7 @@ def test_nothing_left_says_which_limit():
         Vocabulary.build(["abc"], "char", min_count=9)
 
 
-@pytest.mark.parametrize("kind", ["char", "word"])
+@pytest.mark.parametrize("kind", ["char", "word", "item"])
 def test_an_empty_corpus_is_refused(kind: str):
     with pytest.raises(DataError, match="the corpus is empty"):
         VocabularyConfig(kind).build([])  # type: ignore[arg-type]
@@ -147,7 +175,7 @@ def test_an_id_outside_the_vocabulary_is_refused():
         Vocabulary.build(["ab"], "char").decode([4])
 
 
-@pytest.mark.parametrize("kind", ["char", "byte", "word"])
+@pytest.mark.parametrize("kind", ["char", "byte", "word", "item"])
 def test_json_round_trip(kind: str):
     vocabulary = VocabularyConfig(kind).build(["tête-à-tête <unk>\n"])  # type: ignore[arg-type]
     assert Vocabulary.from_dict(json.loads(json.dumps(vocabulary.to_dict()))) == vocabulary

@@ -135,3 +135,10 @@ def test_a_consumer_may_train_between_two_pieces():
     logits, _ = model(model.encode("he").unsqueeze(1))
     logits.sum().backward()
     assert len(list(pieces)) == 2
+
+
+def test_an_item_stands_a_space_behind_the_prompt():
+    vocabulary = Vocabulary.build(["a b\n"], "item", unk=False, eos=False)
+    model = only(tiny(vocabulary=vocabulary), vocabulary.tokens.index("b"))
+    assert list(model.generate("a b", 2)) == [" b", " b"]
+    assert list(model.generate("a\n", 2)) == ["b", " b"]

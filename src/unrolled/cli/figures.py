@@ -6,7 +6,7 @@ import math
 
 from unrolled.data.vocabulary import Kind
 
-UNITS: dict[Kind, str] = {"char": "character", "byte": "byte", "word": "word"}
+UNITS: dict[Kind, str] = {"char": "character", "byte": "byte", "word": "word", "item": "item"}
 
 
 def in_words(loss: float, kind: Kind) -> str:

@@ -38,16 +38,17 @@ class BadRows:
             DataError: where more than ``limit`` rows are bad.
         """
         self._problems.setdefault((file, line), problem)
-        if len(self) <= self.limit:
+        if self.count <= self.limit:
             return
         if self.limit == 0:
             raise DataError(f"{self.lines()[0]}. Mend it, or skip bad rows with --skip-bad N")
         raise DataError(
-            f"{len(self):,} rows can't be read and --skip-bad allows {self.limit:,}: "
+            f"{self.count:,} rows can't be read and --skip-bad allows {self.limit:,}: "
             f"{'; '.join(self.lines(_NAMED))}"
         )
 
-    def __len__(self) -> int:
+    @property
+    def count(self) -> int:
         """How many there are."""
         return len(self._problems)
 
@@ -55,14 +56,14 @@ class BadRows:
         """One line each: the first ``shown``, or all; then how many more there are."""
         listed = list(self._problems.items())[:shown]
         lines = [f"{file}, line {line:,}: {problem}" for (file, line), problem in listed]
-        more = len(self) - len(listed)
+        more = self.count - len(listed)
         return [*lines, f"and {more:,} more"] if more else lines
 
     def facts(self, shown: int = _NAMED) -> list[str]:
         """Lines for a report: how many were skipped and the first of them; nothing where none."""
         if not self._problems:
             return []
-        rows = "1 bad row" if len(self) == 1 else f"{len(self):,} bad rows"
+        rows = "1 bad row" if self.count == 1 else f"{self.count:,} bad rows"
         return [f"skipped {rows}:", *(f"  {line}" for line in self.lines(shown))]
 
 

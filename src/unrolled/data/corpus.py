@@ -233,6 +233,10 @@ def _decode(
             f"offset {place} ({error.reason}). Give its encoding (latin-1?), or use a byte "
             "vocabulary"
         ) from None
+    except UnicodeError as error:  # UTF-16 or UTF-32 without a byte order mark
+        raise DataError(
+            f"{source.name} is not {encoding.upper()}: {error}. Give its encoding ({encoding}-le?)"
+        ) from None
     return text.removeprefix("\ufeff") if offset == 0 and decoder.errors == "strict" else text
 
 

@@ -14,11 +14,14 @@ class Decoder:
     Args:
         tokens: The text of each id.
         n_bytes: How many of the first ids are bytes of UTF-8 rather than text: 256 or 0.
+        spaced: Whether a space stands between two tokens, unless one of them is a line end.
     """
 
-    def __init__(self, tokens: Sequence[str], n_bytes: int) -> None:
+    def __init__(self, tokens: Sequence[str], n_bytes: int, *, spaced: bool = False) -> None:
         self._tokens = tokens
         self._n_bytes = n_bytes
+        self._spaced = spaced
+        self._last = "\n"
         self._bytes = codecs.getincrementaldecoder("utf-8")("replace")
 
     def decode(self, index: int) -> str:
@@ -31,7 +34,11 @@ class Decoder:
             raise DataError(f"the vocabulary has {len(self._tokens)} tokens, none with id {index}")
         if index < self._n_bytes:
             return self._bytes.decode(bytes((index,)))
-        return self.finish() + self._tokens[index]
+        token = self._tokens[index]
+        if self._spaced:
+            last, self._last = self._last, token
+            return token if "\n" in (last, token) else f" {token}"
+        return self.finish() + token
 
     def finish(self) -> str:
         """What is left: U+FFFD where the last character was cut off."""

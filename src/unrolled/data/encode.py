@@ -83,8 +83,8 @@ def encode_rows(
             n += 1
         if not columns:
             raise DataError(
-                f"there is no example: all {len(bad):,} rows are bad"
-                if len(bad)
+                f"there is no example: all {bad.count:,} rows are bad"
+                if bad.count
                 else "there is no example: the data has no row"
             )
         # The first old file is replaced when all new ones are on the disk.

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, cast
 
+from unrolled.data.pieces import items
 from unrolled.errors import DataError
 
 
@@ -60,7 +61,7 @@ class Row:
         """
         value = self._value(column)
         if isinstance(value, str):
-            return value.split()
+            return items(value)
         if isinstance(value, list):
             listed = cast("list[object]", value)
             if all(isinstance(item, str) for item in listed):

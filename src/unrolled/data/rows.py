@@ -81,7 +81,7 @@ class Rows:
             any_row = True
             yield row
         if not any_row:
-            bad = len(self.reading.bad)
+            bad = self.reading.bad.count
             raise DataError(
                 f"there is no row in {self.name}" + (f" but {bad:,} bad ones" if bad else "")
             )
@@ -172,7 +172,7 @@ def _check_folders(words: Sequence[str], sources: Sequence[Source]) -> None:
         if len(source.path.relative_to(root).parts) != 2:
             raise DataError(
                 f"{source.name} is not in a class' folder: {root} holds a folder for each class, "
-                "and these hold the examples, a file each"
+                "and these hold the examples, a file each. Choose among files with --pattern"
             )
     filled = {source.path.parent.name for source in sources}
     for folder in _folders(words[0]):

@@ -1,6 +1,6 @@
-"""Vocabularies: text to token ids and back, by characters, bytes or words.
+"""Vocabularies: text to token ids and back, by characters, bytes, words or items.
 
-This is own code, not the ``tokenizers`` package, because the three kinds here are table lookups: a
+This is own code, not the ``tokenizers`` package, because the kinds here are table lookups: a
 character or byte vocabulary is one numpy gather (a hundred megabytes in under a second) where a
 general tokenizer builds an object for each token, and the whole thing is saved as one readable JSON
 file. Subwords (BPE, unigram), whose training is real work, are to come from that package.
@@ -8,33 +8,28 @@ file. Subwords (BPE, unigram), whose training is real work, are to come from tha
 
 from __future__ import annotations
 
-import re
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Literal, cast
+from typing import Any, Literal, cast, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
+from unrolled.data import pieces
 from unrolled.data.decoder import Decoder
+from unrolled.data.pieces import CODE_POINTS, UNK
 from unrolled.errors import DataError
 
-Kind = Literal["char", "byte", "word"]
+Kind = Literal["char", "byte", "word", "item"]
 Ids = NDArray[np.unsignedinteger[Any]]
 
 EOS = "<eos>"
-UNK = "<unk>"
-
-# A word takes the one space before it, so that joining the tokens gives the text back; a line end
-# stands alone, so that text cut after line ends gives the same tokens as the whole. "<unk>" written
-# out in a corpus (Penn Treebank, WikiText) is the unknown word itself.
-_WORD = re.compile(r" ?<unk>| ?\w+(?:['’]\w+)*| ?[^\w\s]+|\n|[^\S\n]+(?!\S)|[^\S\n]")
 
 _BYTE_TOKENS = tuple(f"<0x{byte:02X}>" for byte in range(256))
-_CODE_POINTS = 0x110000
 _MISSING = np.uint32(0xFFFFFFFF)
+_CUTS: Mapping[Kind, Callable[[str], list[str]]] = {"word": pieces.words, "item": pieces.items}
 
 
 @dataclass(frozen=True)
@@ -42,7 +37,8 @@ class VocabularyConfig:
     """How to build a vocabulary from a corpus.
 
     Attributes:
-        kind: What a token is: a character, a byte of UTF-8, or a word.
+        kind: What a token is: a character, a byte of UTF-8, a word, or an item, which is what
+            stands between two spaces.
         max_size: Keep at most so many tokens, the special ones included, the most frequent first.
         min_count: Keep only tokens that occur at least so often.
         unk: Have a token "<unk>" for what the vocabulary doesn't know (bytes need none).
@@ -67,7 +63,8 @@ class Vocabulary:
     """The tokens a model knows, in the order of their ids.
 
     Attributes:
-        kind: What a token is: a character, a byte of UTF-8, or a word.
+        kind: What a token is: a character, a byte of UTF-8, a word, or an item, which is what
+            stands between two spaces.
         tokens: The tokens; those of a corpus by falling count (ties in the tokens' order), then the
             special ones.
         unk: The id of "<unk>", or None where an unknown token is an error.
@@ -80,8 +77,8 @@ class Vocabulary:
     eos: int | None = None
 
     def __post_init__(self) -> None:
-        if self.kind not in ("char", "byte", "word"):
-            raise DataError(f"a vocabulary's kind is char, byte or word, not {self.kind!r}")
+        if self.kind not in get_args(Kind):
+            raise DataError(f"a vocabulary's kind is char, byte, word or item, not {self.kind!r}")
         if len(set(self.tokens)) != len(self.tokens):
             twice = next(t for t, count in Counter(self.tokens).items() if count > 1)
             raise DataError(f"the vocabulary has the token {twice!r} twice")
@@ -125,8 +122,37 @@ class Vocabulary:
         """
         if kind == "byte":
             return Vocabulary("byte", _BYTE_TOKENS + (EOS,) * eos, None, 256 if eos else None)
+        if kind == "char":
+            counts = pieces.count_characters(texts)
+        else:
+            counts = pieces.count(piece for text in texts for piece in _CUTS[kind](text))
+        return Vocabulary._of(kind, counts, max_size, min_count, unk, eos)
+
+    @staticmethod
+    def build_items(
+        items: Iterable[str],
+        max_size: int | None = None,
+        min_count: int = 1,
+        *,
+        unk: bool = True,
+        eos: bool = True,
+    ) -> Vocabulary:
+        """The vocabulary of items that come one by one, such as the words of a tagged sentence.
+
+        An item may have spaces in it. Arguments and errors are those of ``build``.
+        """
+        return Vocabulary._of("item", pieces.count(items), max_size, min_count, unk, eos)
+
+    @staticmethod
+    def _of(
+        kind: Kind,
+        counts: Mapping[str, int],
+        max_size: int | None,
+        min_count: int,
+        unk: bool,
+        eos: bool,
+    ) -> Vocabulary:
         special = (EOS,) * eos + (UNK,) * unk
-        counts = _count_characters(texts) if kind == "char" else _count_words(texts)
         if not counts:
             raise DataError("the corpus is empty: there is nothing to build a vocabulary from")
         ranked = sorted(
@@ -172,12 +198,26 @@ class Vocabulary:
             return np.frombuffer(text.encode("utf-8", "surrogateescape"), np.uint8).astype(
                 self.dtype
             )
-        ids = self._lookup(text)
+        if self.kind == "char":
+            return self._known(self._table[pieces.code_points(text)], lambda: self.unknown(text))
+        return self.encode_items(_CUTS[self.kind](text))
+
+    def encode_items(self, items: Sequence[str]) -> Ids:
+        """The ids of tokens that are given one by one, uint16 or uint32.
+
+        Raises:
+            DataError: where a token is unknown and there is no "<unk>".
+        """
+        index, missing = self._index, int(_MISSING)
+        ids = np.array([index.get(item, missing) for item in items], np.uint32)
+        return self._known(ids, lambda: [i for i in dict.fromkeys(items) if i not in index])
+
+    def _known(self, ids: NDArray[np.uint32], unknown: Callable[[], list[str]]) -> Ids:
         missing = ids == _MISSING
         if missing.any():
             if self.unk is None:
                 raise DataError(
-                    f"the vocabulary doesn't know {_listed(self.unknown(text))} and has no {UNK} "
+                    f"the vocabulary doesn't know {_listed(unknown())} and has no {UNK} "
                     f"to stand for it: leave it out, or train with the {UNK} token"
                 )
             ids[missing] = self.unk
@@ -186,23 +226,24 @@ class Vocabulary:
     def decode(self, ids: Iterable[int]) -> str:
         """The text of ``ids``; special tokens are written out as "<eos>" and "<unk>".
 
-        Exact for what ``encode`` gave without an unknown token. Bytes that are no UTF-8 become
-        U+FFFD.
+        Exact for what ``encode`` gave without an unknown token, but for the space between items,
+        which is a single one. Bytes that are no UTF-8 become U+FFFD.
         """
         decoder = self.decoder()
         return "".join([decoder.decode(index) for index in ids]) + decoder.finish()
 
     def decoder(self) -> Decoder:
         """A decoder for ids that come one at a time."""
-        return Decoder(self.tokens, n_bytes=256 if self.kind == "byte" else 0)
+        spaced = self.kind == "item"
+        return Decoder(self.tokens, n_bytes=256 if self.kind == "byte" else 0, spaced=spaced)
 
     def unknown(self, text: str) -> list[str]:
-        """The characters or words of ``text`` that have no token of their own, each once."""
+        """The characters, words or items of ``text`` without a token of their own, each once."""
         if self.kind == "byte":
             return []
-        pieces: Sequence[str] = text if self.kind == "char" else _words(text)
+        cut: Sequence[str] = text if self.kind == "char" else _CUTS[self.kind](text)
         known = self._index
-        return [piece for piece in dict.fromkeys(pieces) if piece not in known]
+        return [piece for piece in dict.fromkeys(cut) if piece not in known]
 
     def to_dict(self) -> dict[str, object]:
         """The vocabulary as plain values for JSON."""
@@ -252,42 +293,10 @@ class Vocabulary:
     @cached_property
     def _table(self) -> NDArray[np.uint32]:
         """Ids by code point, for a character vocabulary."""
-        table = np.full(_CODE_POINTS, _MISSING, np.uint32)
+        table = np.full(CODE_POINTS, _MISSING, np.uint32)
         for token, index in self._index.items():
             table[ord(token)] = index
         return table
-
-    def _lookup(self, text: str) -> NDArray[np.uint32]:
-        if self.kind == "char":
-            return self._table[_code_points(text)]
-        index = self._index
-        missing = int(_MISSING)
-        return np.array([index.get(word, missing) for word in _words(text)], np.uint32)
-
-
-def _code_points(text: str) -> NDArray[np.uint32]:
-    return np.frombuffer(text.encode("utf-32-le", "surrogatepass"), np.dtype("<u4"))
-
-
-def _words(text: str) -> list[str]:
-    return _WORD.findall(text)
-
-
-def _count_characters(texts: Iterable[str]) -> dict[str, int]:
-    counts = np.zeros(_CODE_POINTS, np.int64)
-    for text in texts:
-        found = np.bincount(_code_points(text))
-        counts[: len(found)] += found
-    return {chr(point): int(counts[point]) for point in np.flatnonzero(counts)}
-
-
-def _count_words(texts: Iterable[str]) -> dict[str, int]:
-    counts: Counter[str] = Counter()
-    for text in texts:
-        counts.update(_words(text))
-    for spelled in (UNK, f" {UNK}"):
-        counts.pop(spelled, None)
-    return counts
 
 
 def _listed(items: Sequence[str], limit: int = 8) -> str:

@@ -46,6 +46,10 @@ def _pieces(
 ) -> Iterator[str]:
     vocabulary = model.vocabulary
     decoder = vocabulary.decoder()
+    if tokens[-1] != vocabulary.eos:
+        # What stands before the first token may depend on the prompt's last.
+        decoder.decode(int(tokens[-1]))
+        decoder.finish()
     state = None
     tokens = tokens.unsqueeze(1)
     with evaluating(model):

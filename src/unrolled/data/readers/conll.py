@@ -1,6 +1,6 @@
 """CoNLL columns: a token a line, its fields side by side; an empty line ends a sentence.
 
-Tabs separate the fields where a file's first token has one, else spaces do. ``-DOCSTART-`` lines
+Tabs separate the fields where a file's first line of fields has one, else spaces do. ``-DOCSTART-`` lines
 and, among tabs, comments (``# …`` without a tab, as CoNLL-U has them) are no tokens. Tjong Kim Sang
 and Buchholz, "Introduction to the CoNLL-2000 shared task: chunking", CoNLL 2000.
 """
@@ -8,13 +8,16 @@ and Buchholz, "Introduction to the CoNLL-2000 shared task: chunking", CoNLL 2000
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from itertools import chain
 
 from unrolled.data.corpus import Source
 from unrolled.data.lines import Line, lines
+from unrolled.data.pieces import items
 from unrolled.data.readers.reading import Reading
 from unrolled.data.row import Row
 
 LONGEST_SENTENCE = 100_000
+_PEEKED = 1000
 _DOCUMENT = "-DOCSTART-"
 
 
@@ -32,11 +35,11 @@ def read_conll(sources: Sequence[Source], reading: Reading) -> Iterator[Row]:
 
 def _sentences(source: Source, reading: Reading) -> Iterator[Row]:
     names: list[str] = []
-    separator: str | None = None
+    separator, document = _separator(lines(source, reading.encoding))
     tokens: list[list[str]] = []
     begin, skipping = 0, False
-    for line in _with_an_end(lines(source, reading.encoding)):
-        if not line.text.strip() and not line.problem:
+    for line in chain(document, [Line(0, "")]):
+        if not items(line.text) and not line.problem:
             if tokens and not skipping:
                 columns = map(list, zip(*tokens, strict=True))
                 yield Row(source.name, begin, dict(zip(names, columns, strict=True)))
@@ -45,11 +48,8 @@ def _sentences(source: Source, reading: Reading) -> Iterator[Row]:
         if skipping or _no_token(line.text, separator):
             continue
         if not names and not line.problem:
-            separator = "\t" if "\t" in line.text else None
-            if _no_token(line.text, separator):
-                continue
             names = _names(source, line, separator, reading)
-        fields = line.text.split(separator)
+        fields = _fields(line.text, separator)
         problem = line.problem or _wrong(fields, names, len(tokens))
         if problem:
             reading.bad.add(source.name, line.number, problem)
@@ -60,9 +60,16 @@ def _sentences(source: Source, reading: Reading) -> Iterator[Row]:
         tokens.append(fields)
 
 
-def _with_an_end(found: Iterator[Line]) -> Iterator[Line]:
-    yield from found
-    yield Line(0, "")
+def _separator(document: Iterator[Line]) -> tuple[str | None, Iterator[Line]]:
+    """A tab or None (spaces), by the first lines up to one that can be no comment; and all lines."""
+    seen: list[Line] = []
+    for line in document:
+        seen.append(line)
+        comment = line.problem or line.text.startswith(("#", _DOCUMENT)) or not items(line.text)
+        if not comment or len(seen) == _PEEKED:
+            break
+    tabs = any("\t" in line.text for line in seen)
+    return "\t" if tabs else None, chain(seen, document)
 
 
 def _no_token(text: str, separator: str | None) -> bool:
@@ -72,9 +79,13 @@ def _no_token(text: str, separator: str | None) -> bool:
 
 
 def _names(source: Source, line: Line, separator: str | None, reading: Reading) -> list[str]:
-    names = list(reading.names) or [f"c{i}" for i in range(len(line.text.split(separator)))]
+    names = list(reading.names) or [f"c{i}" for i in range(len(_fields(line.text, separator)))]
     reading.check_columns(source.name, names)
     return names
+
+
+def _fields(text: str, separator: str | None) -> list[str]:
+    return text.split(separator) if separator else items(text)
 
 
 def _wrong(fields: list[str], names: list[str], before: int) -> str:

@@ -22,7 +22,8 @@ def read_pairs(sources: Sequence[Source], reading: Reading) -> Iterator[Row]:
     """
     if len(sources) != 2:
         raise DataError(
-            f"pairs are two files, the source's and the target's; {len(sources)} came: "
+            f"pairs are two files, the source's and the target's, in this order; {len(sources)} "
+            "came: "
             f"{', '.join(source.name for source in sources[:3])}"
         )
     source, target = sources
@@ -48,6 +49,7 @@ def read_pairs(sources: Sequence[Source], reading: Reading) -> Iterator[Row]:
             )
     if counts[0] != counts[1]:
         raise DataError(
-            f"{source.name} has {counts[0]:,} lines and {target.name} has {counts[1]:,}: the files "
-            "of a pair have as many lines, each the translation of the other"
+            f"{source.name} has {counts[0]:,} line{'s' * (counts[0] != 1)} and {target.name} has "
+            f"{counts[1]:,}: the files of a pair have as many lines, each the translation of the "
+            "other"
         )

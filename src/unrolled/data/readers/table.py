@@ -128,6 +128,10 @@ def _records(source: Source, encoding: str, dialect: type[csv.Dialect]) -> Itera
             if len(feed.taken) > 1 or feed.taken[0].text.count('"') % 2:
                 problem = _OPEN
             feed.give_back()
-        problem = next((line.problem for line in feed.taken if line.problem), problem)
+        begin = feed.taken[0].number
+        unread = next((line for line in feed.taken if line.problem), None)
+        if unread is not None:
+            where = "" if unread.number == begin else f"in line {unread.number:,}, "
+            problem = where + unread.problem
         if fields or problem:
-            yield _Record(feed.taken[0].number, fields, problem)
+            yield _Record(begin, fields, problem)
