@@ -66,7 +66,7 @@ class Examples:
         """The examples at these places, side by side; whole numbers as int64."""
         rows = self.indices[places]
         sequences = {
-            name: Sequences(_tensor(column.padded(rows)), torch.from_numpy(column.lengths[rows]))
+            name: Sequences(_tensor(column.padded(rows)), torch.from_numpy(column.lengths_of(rows)))
             for name, column in self.sequences.items()
         }
         values = {name: _tensor(column[rows]) for name, column in self.values.items()}

@@ -52,6 +52,10 @@ class Ragged:
         """The number of elements of each: int64 ``[n]``."""
         return np.diff(self.offsets)
 
+    def lengths_of(self, indices: Sequence[int] | NDArray[np.int64]) -> NDArray[np.int64]:
+        """Those of some sequences: int64, without a look at the others."""
+        return self.offsets[np.asarray(indices) + 1] - self.offsets[indices]
+
     def padded(self, indices: Sequence[int] | NDArray[np.int64]) -> NDArray[Any]:
         """Some sequences side by side, time-major: ``[T, B, ...]``, zeros behind the ends."""
         starts, ends = self.offsets[indices], self.offsets[np.asarray(indices) + 1]

@@ -125,6 +125,8 @@ def find_rows(
             "standard input has no name that tells its format: say it with --format, such as "
             "--format csv, or jsonl"
         )
+    if chosen == "class-files" and STDIN in words:
+        raise DataError("standard input is no class-files: these are named after their classes")
     if chosen == "class-files" and format is None and _has_folders(words):
         chosen = "class-folders"
     if chosen == "class-folders":
@@ -141,8 +143,8 @@ def _named(sources: Sequence[Source], text: Format) -> Format:
         return next(iter(formats))
     (one, first), (other, second), *_ = formats.items()
     raise DataError(
-        f"{first.name} is {one} and {second.name} is {other}: name files of one format, or say "
-        "with --format how all are written"
+        f"{first.name} is {one} and {second.name} is {other}: name files of one format, "
+        "choose among a folder's files with --pattern, or say with --format how all are written"
     )
 
 

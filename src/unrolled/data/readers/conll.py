@@ -1,8 +1,9 @@
 """CoNLL columns: a token a line, its fields side by side; an empty line ends a sentence.
 
-Tabs separate the fields where a file's first line of fields has one, else spaces do. ``-DOCSTART-`` lines
-and, among tabs, comments (``# …`` without a tab, as CoNLL-U has them) are no tokens. Tjong Kim Sang
-and Buchholz, "Introduction to the CoNLL-2000 shared task: chunking", CoNLL 2000.
+Tabs separate the fields where a file's first line of fields has one, else spaces do.
+``-DOCSTART-`` lines and, among tabs, comments (``# …`` without a tab, as CoNLL-U has them) are no
+tokens. Tjong Kim Sang and Buchholz, "Introduction to the CoNLL-2000 shared task: chunking", CoNLL
+2000.
 """
 
 from __future__ import annotations
@@ -61,7 +62,7 @@ def _sentences(source: Source, reading: Reading) -> Iterator[Row]:
 
 
 def _separator(document: Iterator[Line]) -> tuple[str | None, Iterator[Line]]:
-    """A tab or None (spaces), by the first lines up to one that can be no comment; and all lines."""
+    """A tab or None (spaces), by the lines up to the first that is no comment; and all lines."""
     seen: list[Line] = []
     for line in document:
         seen.append(line)
