@@ -138,6 +138,16 @@ class Classifier(nn.Module):
         """Where the parameters are."""
         return self.output.weight.device
 
+    def standardise(self, mean: Tensor, deviation: Tensor) -> None:
+        """Takes the moments of the training data's real values, ``[D]`` each.
+
+        Raises:
+            ModelError: where the classifier reads text.
+        """
+        if not isinstance(self.features, Standardise):
+            raise ModelError("this classifier reads text: there are no values to standardise")
+        self.features.fit(mean, deviation)
+
     def forward(self, x: Tensor, lengths: Tensor | None = None) -> Tensor:
         """The logits of each class.
 

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from unrolled.cell import Cell
 from unrolled.data.labels import Labels
 from unrolled.data.vocabulary import Vocabulary
+from unrolled.errors import ModelError
 from unrolled.models import pretrained
 from unrolled.models.config import from_dict
 from unrolled.models.inputs import Spelling, Tokens, check_lengths, check_sequences
@@ -57,6 +58,9 @@ class Tagger(nn.Module):
         super().__init__()
         self.config = config
         self.inputs = inputs
+        self.usual: tuple[int, ...] = ()
+        """Each word's most frequent tag in training by the word's id, where that is known: what
+        the tagger is compared with."""
         self.tags = Labels(tuple(tags))
         self.words = Tokens(
             len(inputs.words), config.embedding_size, inputs.words.unk, config.token_dropout
@@ -220,7 +224,11 @@ class Tagger(nn.Module):
             ModelError: where ``directory`` holds a model and ``overwrite`` is not set.
             DataError: where it can't be written.
         """
-        known = {"tags": self.tags.to_dict(), **self.inputs.to_dict()}
+        known = {
+            "tags": self.tags.to_dict(),
+            "usual": list(self.usual),
+            **self.inputs.to_dict(),
+        }
         pretrained.save(self, KIND, self.config, known, directory, overwrite=overwrite)
 
     @staticmethod
@@ -236,8 +244,19 @@ class Tagger(nn.Module):
 
         def built(config: TaggerConfig, values: Mapping[str, object], cell: Cell | None) -> Tagger:
             tags = Labels.from_dict(values["tags"])
-            return Tagger(config, tags.names, TaggerInputs.from_dict(values), cell)
+            model = Tagger(config, tags.names, TaggerInputs.from_dict(values), cell)
+            model.usual = _ids(values["usual"], len(model.inputs.words), len(tags))
+            return model
 
         return pretrained.load(
             directory, KIND, lambda values: from_dict(TaggerConfig, values, KIND), built, device
         )
+
+
+def _ids(values: object, n: int, below: int) -> tuple[int, ...]:
+    """Saved ids: none, or n of them."""
+    listed = cast("list[object]", values) if isinstance(values, list) else [None]
+    ids = tuple(v for v in listed if type(v) is int and 0 <= v < below)
+    if len(ids) != len(listed) or len(ids) not in (0, n):
+        raise ModelError(f"the usual tags of words are {n} numbers from 0 to {below - 1}, or none")
+    return ids

@@ -90,27 +90,29 @@ class TaggerInputs:
     def build(
         config: TaggerConfig,
         sentences: Iterable[Sequence[str]],
-        columns: Mapping[str, Iterable[Sequence[str]]],
+        columns: Mapping[str, Iterable[Sequence[str]]] | None = None,
         min_count: int = 1,
     ) -> TaggerInputs:
         """What occurs in training data.
 
         Args:
             config: Whether words are folded and characters read.
-            sentences: The words.
-            columns: The values of the further columns.
+            sentences: Their words; read several times.
+            columns: Of each further column the values of every sentence.
             min_count: How often a word occurs that gets a vector of its own.
 
         Raises:
-            DataError: where there is no word.
+            DataError: where no word does.
         """
-        words = [word for sentence in sentences for word in sentence]
+        folded = (fold(word, config) for words in sentences for word in words)
         return TaggerInputs(
-            Lexicon.build((fold(w, config) for w in words), min_count),
-            Vocabulary.build(words, "char", eos=False) if config.character_hidden_size else None,
+            Lexicon.build(folded, min_count),
+            Vocabulary.build((word for words in sentences for word in words), "char", eos=False)
+            if config.character_hidden_size
+            else None,
             {
-                name: Lexicon.build(v for row in values for v in row)
-                for name, values in columns.items()
+                name: Lexicon.build(value for values in rows for value in values)
+                for name, rows in (columns or {}).items()
             },
         )
 

@@ -1,0 +1,264 @@
+"""Classify: whole sequences to classes, from any labelled data."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional as F
+
+from unrolled.data.bad_rows import BadRows
+from unrolled.data.batch import Batch
+from unrolled.data.examples import Bucketed, Examples
+from unrolled.data.fingerprint import fingerprint
+from unrolled.data.labels import Labels
+from unrolled.data.vocabulary import Vocabulary
+from unrolled.errors import DataError
+from unrolled.models.classifier import Classifier, ClassifierConfig
+from unrolled.tasks.classify_data import (
+    ClassifyData,
+    Example,
+    Labelled,
+    example_of,
+    moments,
+    vocabulary,
+)
+from unrolled.tasks.classify_report import figures, report, targets
+from unrolled.tasks.kind import Kind, Prepared
+from unrolled.tasks.parts import divide
+from unrolled.tasks.report import Report
+from unrolled.train.config import TrainConfig
+from unrolled.train.task import Metric, State, Task
+
+_AT_ONCE = 256
+
+
+@dataclass(frozen=True)
+class ClassifyPrediction:
+    """What is said of each line.
+
+    Attributes:
+        top: How many classes, the likeliest first.
+
+    Raises:
+        DataError: where it is less than 1.
+    """
+
+    top: int = 1
+
+    def __post_init__(self) -> None:
+        if self.top < 1:
+            raise DataError(f"top is at least 1, not {self.top}")
+
+
+def prepare(
+    words: Sequence[str],
+    data: ClassifyData,
+    config: ClassifierConfig,
+    train: TrainConfig,
+    cache: Path,
+) -> Prepared:
+    """A run on labelled data.
+
+    Raises:
+        DataError: where the data can't be used.
+        ModelError: where the model can't be built.
+    """
+    bad = BadRows(data.skip_bad)
+    rows = Labelled.find(words, data, bad)
+    named = rows.labels()
+    classes = Labels.build(named)
+    learn, validate, test = divide(len(named), data, train.seed, named)
+    inputs = tuple(data.values) or vocabulary(rows, learn)
+    torch.manual_seed(train.seed)
+    model = Classifier(config, classes.names, inputs)
+
+    examples = rows.examples(model, cache)
+    learned = examples.part(learn)
+    if data.values:
+        model.standardise(*moments(learned))
+    parts = {
+        "validation": _part(examples, validate, data.validation, data, model, cache, bad),
+        "test": _part(examples, test, data.test, data, model, cache, bad),
+    }
+    weights = class_weights(targets(learned), len(classes), data.balance)
+    validation = parts["validation"]
+    judged = parts["test"] or validation
+    fresh = None if judged is None else _fresh(judged, learned)
+    return Prepared(
+        model=model,
+        task=Task(
+            training=Bucketed(learned, train.batch_size, "x", train.seed),
+            loss=Loss(weights, data.label_smoothing),
+            count=lambda batch: batch.size,
+            validate=None if validation is None else lambda m: figures(m, validation),
+            metric=Metric("loss") if validation is None else Metric("accuracy", "higher"),
+        ),
+        facts=(*_facts(learned, parts, classes, inputs, fresh), *bad.facts()),
+        fingerprint=fingerprint(examples),
+        report=None if judged is None else lambda m: report(m, judged, fresh),
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class Loss:
+    """The cross-entropy summed over a batch.
+
+    Attributes:
+        weights: Of each class, float32 ``[K]``; all 1 where classes are not weighed.
+        smoothing: The share of the target that all classes have in common.
+    """
+
+    weights: Tensor
+    smoothing: float
+
+    def __call__(
+        self, model: Classifier, batch: Batch, state: State | None = None
+    ) -> tuple[Tensor, None]:
+        """The loss; nothing is carried."""
+        x = batch.sequences["x"]
+        logits = model(x.data, x.lengths).float()
+        loss = F.cross_entropy(
+            logits,
+            batch.values["label"],
+            self.weights.to(logits.device),
+            reduction="sum",
+            label_smoothing=self.smoothing,
+        )
+        return loss, None
+
+
+def class_weights(labels: NDArray[np.int64], n_classes: int, balance: float) -> Tensor:
+    """N to the power of ``-balance`` for a class with n examples, so that their mean weight is 1.
+
+    Args:
+        labels: The class of each example ``[n]``.
+        n_classes: K.
+        balance: From 0 to 1.
+
+    Returns:
+        float32 ``[K]``; 1 for a class without an example.
+    """
+    counts = np.maximum(np.bincount(labels, minlength=n_classes), 1).astype(np.float64)
+    weights = counts**-balance
+    weights *= len(labels) / weights[labels].sum()
+    return torch.from_numpy(weights).float()
+
+
+def evaluate(model: Classifier, words: Sequence[str], data: ClassifyData) -> Report:
+    """The report of a model on labelled data.
+
+    Raises:
+        DataError: where the data can't be used, or has a class that the model does not know.
+    """
+    bad = BadRows(data.skip_bad)
+    return report(model, Labelled.find(words, _as_learned(model, data), bad).examples(model, None))
+
+
+def predict(
+    model: Classifier, lines: Iterable[str], prediction: ClassifyPrediction
+) -> Iterator[dict[str, Any]]:
+    """``{"label": …, "classes": {name: probability}}`` for each line, in order."""
+    top = min(prediction.top, len(model.classes))
+    remaining = iter(lines)
+    while chunk := list(islice(remaining, _AT_ONCE)):
+        read = [_read(line, model) for line in chunk]
+        probabilities = iter(model.probabilities([e for e in read if not isinstance(e, DataError)]))
+        for example in read:
+            if isinstance(example, DataError):
+                yield {"error": str(example)}
+                continue
+            values, places = next(probabilities).topk(top)
+            best = [model.classes.names[i] for i in places.tolist()]
+            yield {"label": best[0], "classes": dict(zip(best, values.tolist(), strict=True))}
+
+
+def _read(line: str, model: Classifier) -> Example | DataError:
+    try:
+        example = example_of(line, model)
+        model.encode(example)
+    except DataError as error:
+        return error
+    return example
+
+
+def _as_learned(model: Classifier, data: ClassifyData) -> ClassifyData:
+    """The options of an evaluation, with the columns of values that the model reads."""
+    columns = () if isinstance(model.inputs, Vocabulary) else model.inputs
+    if data.values and tuple(data.values) != columns:
+        reads = f"the columns {', '.join(columns)}" if columns else "text"
+        raise DataError(
+            f"the model reads {reads}, not {', '.join(data.values)}: leave --values out"
+        )
+    return replace(data, values=columns)
+
+
+def _part(
+    examples: Examples,
+    places: NDArray[np.int64],
+    own: str | None,
+    data: ClassifyData,
+    model: Classifier,
+    cache: Path,
+    bad: BadRows,
+) -> Examples | None:
+    if own is not None:
+        return Labelled.find([own], data, bad).examples(model, None)
+    return examples.part(places) if len(places) else None
+
+
+def _fresh(judged: Examples, learned: Examples) -> NDArray[np.bool_]:
+    """Which examples training does not also have, whatever their labels: bool ``[n]``."""
+    seen = {hash(learned.sequences["x"][i].tobytes()) for i in learned.indices.tolist()}
+    own = judged.sequences["x"]
+    return np.array([hash(own[i].tobytes()) not in seen for i in judged.indices.tolist()])
+
+
+def _facts(
+    learned: Examples,
+    parts: dict[str, Examples | None],
+    classes: Labels,
+    inputs: Vocabulary | tuple[str, ...],
+    fresh: NDArray[np.bool_] | None,
+) -> tuple[str, ...]:
+    held = [f"{len(part):,} for {name}" for name, part in parts.items() if part is not None]
+    counts = np.bincount(targets(learned), minlength=len(classes))
+    least, *_, most = np.argsort(counts, kind="stable").tolist()
+    what = (
+        f"{len(inputs):,} different {inputs.kind}s"
+        if isinstance(inputs, Vocabulary)
+        else f"values: {', '.join(inputs)}"
+    )
+    facts = [
+        ", ".join([f"examples: {len(learned):,} to learn from", *held]),
+        f"classes: {len(classes)}, from {counts[least]:,} examples ({classes.names[least]}) to "
+        f"{counts[most]:,} ({classes.names[most]})",
+        what,
+    ]
+    if fresh is not None and not fresh.all():
+        facts.append(
+            f"{int((~fresh).sum()):,} of the {len(fresh):,} examples that the report is made on "
+            "also occur among those to learn from"
+        )
+    return tuple(facts)
+
+
+KIND = Kind(
+    name="classify",
+    summary="a class for each sequence: text by characters, bytes or words, or real values",
+    model=Classifier,
+    data=ClassifyData,
+    config=ClassifierConfig,
+    defaults={"epochs": 10, "batch_size": 64, "learning_rate": 2e-3, "evaluate_every": 200},
+    prepare=prepare,
+    evaluate=evaluate,
+    prediction=ClassifyPrediction,
+    predict=predict,
+)

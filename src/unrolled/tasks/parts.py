@@ -1,0 +1,67 @@
+"""Which examples are learned from, which validate, and which the report is made on."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from unrolled.data.split import Indices, held_out
+from unrolled.errors import DataError
+
+
+class Options(Protocol):
+    """What a task's options say of the parts."""
+
+    @property
+    def validation(self) -> str | None:
+        """Data of its own that validates."""
+        ...
+
+    @property
+    def test(self) -> str | None:
+        """Data of its own that the report is made on."""
+        ...
+
+    @property
+    def validation_fraction(self) -> float:
+        """The share that validates where there is none of its own."""
+        ...
+
+    @property
+    def test_fraction(self) -> float:
+        """The share that the report is made on where there is none of its own."""
+        ...
+
+
+def divide(
+    n: int, options: Options, seed: int, labels: Sequence[Any] | NDArray[Any] | None = None
+) -> tuple[Indices, Indices, Indices]:
+    """The places of the examples for training, validation and test, drawn by a seed.
+
+    The test part is drawn first, so that it is the same whatever validates. A part that has data of
+    its own, or the fraction 0, is empty.
+
+    Args:
+        n: How many examples there are.
+        options: Where the parts come from.
+        seed: Where the draws start.
+        labels: Each example's class, where every part is to have its share of each.
+
+    Raises:
+        DataError: where a fraction is out of its range, or a part would be empty.
+    """
+    for name in ("validation_fraction", "test_fraction"):
+        fraction: float = getattr(options, name)
+        if not 0 <= fraction < 1:
+            raise DataError(f"{name} is at least 0 and below 1, not {fraction}")
+    kinds = None if labels is None else np.asarray(labels)
+    test_share = 0.0 if options.test else options.test_fraction
+    rest, test = held_out(n, test_share, seed, labels=kinds)
+    share = 0.0 if options.validation else options.validation_fraction
+    learn, validate = held_out(
+        len(rest), share, seed, labels=None if kinds is None else kinds[rest]
+    )
+    return rest[learn], rest[validate], test
