@@ -3,16 +3,12 @@
 from pathlib import Path
 from typing import Any
 
-import pytest
+import lightning
 import torch
 from torch.nn import functional as F
 from torch.utils.data import DataLoader
 
 from classified_data import POS, SENTENCES, classifier, tagger
-
-lightning = pytest.importorskip(
-    "lightning", reason="lightning is not installed: pip install 'unrolled[test]'"
-)
 
 
 class Learner(lightning.LightningModule):

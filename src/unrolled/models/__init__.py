@@ -1,6 +1,17 @@
 """Models for a task: recurrent layers with what stands before and behind them."""
 
+from unrolled.models.classifier import Classifier, ClassifierConfig
 from unrolled.models.config import LanguageModelConfig
 from unrolled.models.language_model import LanguageModel
+from unrolled.models.tagger import Tagger
+from unrolled.models.tagger_inputs import TaggerConfig, TaggerInputs
 
-__all__ = ["LanguageModel", "LanguageModelConfig"]
+__all__ = [
+    "Classifier",
+    "ClassifierConfig",
+    "LanguageModel",
+    "LanguageModelConfig",
+    "Tagger",
+    "TaggerConfig",
+    "TaggerInputs",
+]
