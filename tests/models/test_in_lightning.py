@@ -1,7 +1,7 @@
 """The models in Lightning's loop: plain modules, nothing of ours around them."""
 
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import lightning
 import torch
@@ -33,7 +33,8 @@ def losses(model: torch.nn.Module, loss: Any, examples: list[Any], root: Path) -
     trainer = lightning.Trainer(
         max_epochs=15, accelerator="cpu", default_root_dir=root, logger=False, barebones=True,
     )  # fmt: skip
-    trainer.fit(learner, DataLoader(examples, batch_size=None, num_workers=0))
+    loader: Any = DataLoader(cast("Any", examples), batch_size=None, num_workers=0)
+    trainer.fit(learner, loader)
     return learner.losses
 
 

@@ -39,6 +39,9 @@ from unrolled.models.pooling import POOLING
 
 KIND = "classifier"
 
+Example = str | NDArray[Any]
+"""A text, or real values ``[T, D]``."""
+
 _AT_ONCE = 256
 
 
@@ -175,7 +178,7 @@ class Classifier(nn.Module):
         seen = torch.cat([y, read], 2) if self.config.skip else y
         return self.output(self.dropout(self.pool(seen, given)))
 
-    def encode(self, example: str | NDArray[Any]) -> NDArray[Any]:
+    def encode(self, example: Example) -> NDArray[Any]:
         """One example as the network reads it: ids ``[T]``, or real values ``[T, D]``.
 
         Raises:
@@ -190,7 +193,7 @@ class Classifier(nn.Module):
             raise DataError(f"this classifier reads real values [T, {len(self.inputs)}], not text")
         return check_values(example, self.inputs)
 
-    def probabilities(self, examples: Sequence[str] | Sequence[NDArray[Any]]) -> Tensor:
+    def probabilities(self, examples: Sequence[Example]) -> Tensor:
         """The probability of each class for each example: float32 ``[n, K]`` on the CPU.
 
         Raises:
@@ -208,7 +211,7 @@ class Classifier(nn.Module):
                 found[places] = logits.float().softmax(1).cpu()
         return found
 
-    def predict(self, examples: Sequence[str] | Sequence[NDArray[Any]]) -> list[str]:
+    def predict(self, examples: Sequence[Example]) -> list[str]:
         """The likeliest class of each example.
 
         Raises:

@@ -21,10 +21,9 @@ from unrolled.data.fingerprint import fingerprint
 from unrolled.data.labels import Labels
 from unrolled.data.vocabulary import Vocabulary
 from unrolled.errors import DataError
-from unrolled.models.classifier import Classifier, ClassifierConfig
+from unrolled.models.classifier import Classifier, ClassifierConfig, Example
 from unrolled.tasks.classify_data import (
     ClassifyData,
-    Example,
     Labelled,
     example_of,
     moments,

@@ -21,9 +21,7 @@ from unrolled.data.row import Row
 from unrolled.data.rows import Format, Rows, find_rows
 from unrolled.data.vocabulary import Kind, Vocabulary
 from unrolled.errors import DataError
-from unrolled.models.classifier import Classifier, spaced
-
-Example = str | NDArray[np.float32]
+from unrolled.models.classifier import Classifier, Example, spaced
 
 
 @dataclass(frozen=True)
