@@ -1,4 +1,4 @@
-"""From logits to the next token: temperature, top-k and nucleus sampling.
+"""From logits to the next token or frame: temperature, top-k and nucleus sampling.
 
 - top-k: Fan, Lewis, Dauphin, "Hierarchical neural story generation", 2018
 - top-p: Holtzman et al., "The curious case of neural text degeneration", 2020
@@ -46,12 +46,7 @@ class Sampling:
         Raises:
             ModelError: where the logits are not all numbers.
         """
-        logits = logits.double()
-        if logits.isnan().any() or logits.isposinf().any():
-            raise ModelError(
-                "the model's output is not finite, so that no token can be drawn: its training "
-                "diverged; train anew with a lower learning rate or with gradient clipping"
-            )
+        logits = _finite(logits, "token")
         if self.temperature == 0:
             return torch.zeros_like(logits).index_fill_(0, logits.argmax(), 1.0)
         # A tiny temperature may not turn the finite differences into infinities.
@@ -67,3 +62,31 @@ class Sampling:
     def draw(self, logits: Tensor, generator: torch.Generator) -> int:
         """A token for logits ``[V]``."""
         return int(torch.multinomial(self.probabilities(logits), 1, generator=generator))
+
+    def draw_each(self, logits: Tensor, generator: torch.Generator) -> Tensor:
+        """Which of K keys are on, each drawn by itself: bool ``[K]`` for logits ``[K]``.
+
+        Raises:
+            UserError: where top-k or top-p are set, which choose among tokens.
+            ModelError: where the logits are not all numbers.
+        """
+        if self.top_k is not None or self.top_p < 1:
+            raise UserError(
+                "top-k and top-p choose among tokens, and this model draws frames: leave them out"
+            )
+        logits = _finite(logits, "frame")
+        if self.temperature == 0:
+            return logits > 0
+        chances = torch.sigmoid(logits / self.temperature)
+        return torch.rand(len(chances), dtype=torch.float64, generator=generator) < chances
+
+
+def _finite(logits: Tensor, what: str) -> Tensor:
+    """The logits in float64; a token that is never drawn has minus infinity."""
+    logits = logits.double()
+    if logits.isnan().any() or logits.isposinf().any():
+        raise ModelError(
+            f"the model's output is not finite, so that no {what} can be drawn: its training "
+            "diverged; train anew with a lower learning rate or with gradient clipping"
+        )
+    return logits
