@@ -12,8 +12,8 @@
 
 from __future__ import annotations
 
-import zipfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -93,15 +93,12 @@ def checked(frames: NDArray[Any]) -> NDArray[np.uint8]:
 def _mat(path: Path, _: float) -> Iterator[Roll]:
     try:
         from scipy.io import loadmat
-        from scipy.io.matlab import MatReadError
     except ModuleNotFoundError:
         raise DataError(
             ".mat files need scipy, which is not installed: pip install 'unrolled[music]'"
         ) from None
-    try:
+    with _reading(path):
         found: Mapping[str, Any] = loadmat(path)
-    except (MatReadError, OSError, ValueError, TypeError, NotImplementedError) as error:
-        raise _unreadable(path, error) from error
     _parts_of(path, [part for part in PARTS if f"{part}data" in found], "traindata …")
     for part in PARTS:
         for number, frames in enumerate(np.ravel(found.get(f"{part}data", [])), 1):
@@ -109,11 +106,8 @@ def _mat(path: Path, _: float) -> Iterator[Roll]:
 
 
 def _npz(path: Path, _: float) -> Iterator[Roll]:
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            found: dict[str, NDArray[Any]] = dict(file)
-    except (OSError, ValueError, zipfile.BadZipFile) as error:
-        raise _unreadable(path, error) from error
+    with _reading(path), np.load(path, allow_pickle=False) as file:
+        found: dict[str, NDArray[Any]] = dict(file)
     _parts_of(path, [part for part in PARTS if part in found], "train, train_lengths …")
     for part in PARTS:
         if part not in found:
@@ -137,10 +131,8 @@ def _npz(path: Path, _: float) -> Iterator[Roll]:
 
 
 def _npy(path: Path, _: float) -> Iterator[Roll]:
-    try:
+    with _reading(path):
         frames = np.load(path, allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
-        raise _unreadable(path, error) from error
     yield Roll(str(path), 1, None, frames)
 
 
@@ -162,6 +154,12 @@ def _parts_of(path: Path, parts: list[Part], names: str) -> None:
         raise DataError(f"{path} has no part of rolls: it has arrays {names}")
 
 
-def _unreadable(path: Path, error: Exception) -> DataError:
-    problem = str(error).partition("\n")[0] or type(error).__name__
-    return DataError(f"can't read {path} as {path.suffix.lower()}: {problem}")
+@contextmanager
+def _reading(path: Path) -> Generator[None, None, None]:
+    """Whatever a library stumbles over in a damaged file is said of that file."""
+    try:
+        yield
+    except Exception as error:
+        problem = str(error).partition("\n")[0] or type(error).__name__
+        form = path.suffix.lower()
+        raise DataError(f"can't read {path} as {form}: {problem}") from error

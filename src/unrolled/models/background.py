@@ -46,8 +46,8 @@ class Background:
             array = np.array(values[name])
             if array.dtype != np.int64 or array.shape != shape or (array < 0).any():
                 raise ModelError(
-                    f"the counts of {name} are whole numbers {list(shape)}, not {array.dtype} "
-                    f"{list(array.shape)}"
+                    f"the counts of {name} are whole numbers from 0 up of shape {list(shape)}, not "
+                    f"{array.dtype} {list(array.shape)}"
                 )
             arrays[name] = array
         return Background(**arrays)
