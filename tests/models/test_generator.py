@@ -9,7 +9,7 @@ import torch
 from torch.nn import functional as F
 
 from tiny_generators import KEYS, LABELS, LETTERS, random_steps, tiny_generator
-from unrolled import cell, param
+from unrolled import Recurrent, cell, param
 from unrolled.cells import CELLS
 from unrolled.data.vocabulary import Vocabulary
 from unrolled.errors import DataError, ModelError, UserError
@@ -70,8 +70,8 @@ def test_a_cell_of_ones_own_works(frames: bool, tmp_path: Path):
     model = tiny_generator("mine", frames=frames, own=own)
     model.save_pretrained(tmp_path / "m")
     again = Generator.from_pretrained(tmp_path / "m")
-    drawn = [m.generate("wide", length=30, seed=3) for m in (model, again)]
-    assert np.array_equal(*drawn)
+    one, other = (m.generate("wide", length=30, seed=3) for m in (model, again))
+    assert np.array_equal(one, other)
 
 
 @KINDS
@@ -102,6 +102,7 @@ def test_a_learned_initial_state_is_what_the_labels_part_from():
     model = tiny_generator(learn_initial=True)
     steps, labels = random_steps(model, 3, 3), torch.tensor([0, 1, 2])
     label = model.label_embedding(labels)
+    assert isinstance(model.recurrent, Recurrent)
     own_state = model.recurrent.initial_state(3)
     shift = model.initial(label).view(3, 2, 2, 5)  # [B, state, layer, H]
     state = tuple(s + shift[:, i].transpose(0, 1) for i, s in enumerate(own_state))
@@ -392,8 +393,9 @@ FRAMES: list[tuple[dict[str, Any], str]] = [
 
 @pytest.mark.parametrize(("bad", "message"), FRAMES)
 def test_bad_input_for_frames_says_what_is_wrong(bad: dict[str, Any], message: str):
+    wanted: dict[str, Any] = {"label": "low"} | bad
     with pytest.raises(UserError) as error:
-        tiny_generator(frames=True).generate(**({"label": "low"} | bad))
+        tiny_generator(frames=True).generate(**wanted)
     assert str(error.value) == message
 
 
@@ -406,8 +408,9 @@ def test_bad_input_for_frames_says_what_is_wrong(bad: dict[str, Any], message: s
     ],
 )
 def test_bad_input_for_tokens_says_what_is_wrong(bad: dict[str, Any], message: str):
+    wanted: dict[str, Any] = {"label": "low"} | bad
     with pytest.raises(UserError) as error:
-        tiny_generator().generate(**({"label": "low"} | bad))
+        tiny_generator().generate(**wanted)
     assert str(error.value) == message
 
 

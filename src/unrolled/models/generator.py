@@ -13,9 +13,8 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import numpy as np
 import torch
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -217,7 +216,7 @@ class Generator(nn.Module):
         top_k: int | None = None,
         top_p: float = 1.0,
         seed: int | None = None,
-    ) -> str | NDArray[np.uint8]:
+    ) -> Any:
         """A sequence with this label.
 
         Draws from a generator of its own: the same seed gives the same sequence, and torch's global

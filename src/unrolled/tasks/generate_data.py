@@ -178,7 +178,8 @@ class Encoding:
                 f"{', '.join(self.labels)}"
             )
         if isinstance(sequence, str) != (self.vocabulary is not None):
-            raise DataError("the model is one of texts, and this is a roll, or the other way round")
+            learned, this = ("rolls", "a text") if self.vocabulary is None else ("texts", "a roll")
+            raise DataError(f"the model's sequences are {learned}, and this is {this}")
         if self.vocabulary is not None:
             steps = self.vocabulary.encode(sequence)
         else:
@@ -239,6 +240,8 @@ def read_part(
         DataError: where there is none, or more are bad than allowed.
     """
     rows = find_sequences(words, data, bad)
+    if all(row.values.get(_PART) not in (None, part) for row in rows):
+        raise DataError(f"{', '.join(words)} has no sequence of the part {part!r}")
     wanted = (row for row in rows if row.values.get(_PART) in (None, part))
     return encode_rows(wanted, partial(encoding.encode, part=PARTS.index(part)), directory, bad)
 
