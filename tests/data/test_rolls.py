@@ -40,8 +40,8 @@ def test_mat_and_npz_hold_parts(tmp_path: Path):
     train, valid, test = sequences(5, 3, 9), sequences(2), sequences(4, 4)
     named = {"train": train, "valid": valid, "test": test}
     scipy_io.savemat(tmp_path / "a.mat", {f"{n}data": cells(part) for n, part in named.items()})
-    arrays = {n: np.concatenate(part) for n, part in named.items()}
-    lengths = {f"{n}_lengths": np.array([len(s) for s in part]) for n, part in named.items()}
+    arrays: dict[str, Any] = {n: np.concatenate(part) for n, part in named.items()}
+    lengths: dict[str, Any] = {f"{n}_lengths": [len(s) for s in p] for n, p in named.items()}
     np.savez(tmp_path / "a.npz", **arrays, **lengths)
     for name in ("a.mat", "a.npz"):
         rolls = found(tmp_path / name)

@@ -298,6 +298,7 @@ def test_the_kind_is_what_the_commands_need():
     for settings in (KIND.data, KIND.config, KIND.prediction):
         settings()  # each field has a default
         names = [f.name for f in dataclasses.fields(settings)]
-        assert "Attributes:" in settings.__doc__
-        own = [n for n in names if f"    {n}: " in settings.__doc__]
+        said = settings.__doc__ or ""
+        assert "Attributes:" in said
+        own = [n for n in names if f"    {n}: " in said]
         assert own == names or issubclass(settings, GeneratorConfig)

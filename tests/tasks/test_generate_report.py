@@ -24,6 +24,7 @@ def rolls(model: Generator, seed: int = 0) -> Examples:
 
 def texts(seed: int = 0) -> Examples:
     draw = np.random.default_rng(seed)
+    assert LETTERS.eos is not None
     made = [np.append(draw.integers(0, 5, n - 1), LETTERS.eos).astype(np.uint16) for n in LENGTHS]
     return Examples.of({"sequence": Ragged.of(made)}, {"label": np.array(OF_LABELS)})
 
