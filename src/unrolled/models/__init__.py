@@ -15,3 +15,7 @@ __all__ = [
     "TaggerConfig",
     "TaggerInputs",
 ]
+from unrolled.models.seq2seq import Seq2Seq
+from unrolled.models.seq2seq_config import Seq2SeqConfig
+
+__all__ = ["LanguageModel", "LanguageModelConfig", "Seq2Seq", "Seq2SeqConfig"]
