@@ -1,0 +1,1 @@
+"""Data and settings of what stands in docs/results.md."""
