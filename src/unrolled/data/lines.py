@@ -18,7 +18,7 @@ _BOM = "\ufeff"
 _ESCAPED = re.compile("[\udc80-\udcff]")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Line:
     """One line.
 

@@ -12,6 +12,7 @@ from row_files import found, rows_of, written
 from unrolled.data import corpus
 from unrolled.data import lines as line_module
 from unrolled.data.bad_rows import BadRows
+from unrolled.data.readers import table
 from unrolled.errors import DataError
 
 OPEN = (
@@ -113,13 +114,22 @@ def test_a_quote_that_is_not_closed_costs_its_own_row(tmp_path: Path, rest: str)
 def test_a_quote_that_is_never_closed_is_found_before_the_memory_is_full(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr("unrolled.data.readers.table.LONGEST", 200_000)
-    monkeypatch.setattr(csv, "field_size_limit", lambda _=None, f=csv.field_size_limit: f(200_000))
-    good = "1,good\n" * 50_000
-    path = written(tmp_path / "a.csv", f'a,b\n"open,bad\n{good}')
+    monkeypatch.setattr(table, "MOST_LINES", 1000)
+    path = written(tmp_path / "a.csv", 'a,b\n"open,bad\n' + "1,good\n" * 5000)
     bad = BadRows(1)
-    assert len(found(rows_of(path, bad))) == 50_000
+    assert [line for line, _ in found(rows_of(path, bad))] == list(range(3, 5003))
     assert bad.lines() == [f"{path}, line 2: {OPEN}"]
+
+
+def test_a_record_of_too_many_lines_is_a_bad_row(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(table, "MOST_LINES", 3)
+    path = written(tmp_path / "a.csv", 'a,b\n"1\n1\n1",x\n"2\n2\n2\n2"\n3,x\n')
+    bad = BadRows(4)
+    assert [line for line, _ in found(rows_of(path, bad))] == [2, 9]
+    assert bad.lines() == [
+        f"{path}, line 5: {OPEN}",
+        *(f"{path}, line {n}: 1 field where the header has 2" for n in (6, 7, 8)),
+    ]
 
 
 def test_a_line_that_is_too_long_is_a_bad_row(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

@@ -18,6 +18,8 @@ from unrolled.data.readers.values import lacking
 from unrolled.data.row import Row
 from unrolled.errors import DataError
 
+# A quote that is never closed is found before its lines fill the memory.
+MOST_LINES = 100_000
 _OPEN = (
     "a quote opens in this row and is not closed as it should be: a field with quotes is written "
     'in quotes, with those in it twice ("say ""so""")'
@@ -61,6 +63,8 @@ class _Feed:
         return self
 
     def __next__(self) -> str:
+        if len(self.taken) == MOST_LINES:
+            raise csv.Error(f"a record has more than {MOST_LINES:,} lines")
         line = self._again.popleft() if self._again else next(self._lines)
         self.taken.append(line)
         return line.text.replace("\0", " ") + "\n"
