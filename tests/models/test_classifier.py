@@ -195,6 +195,7 @@ class TestRefuses:
             ({"pooling": "sum"}, "pooling is last or mean or max or attention, not 'sum'"),
             ({"bidirectional": 1}, "bidirectional is true or false, not 1"),
             ({"embedding_size": 0}, "embedding_size is a whole number of at least 1, not 0"),
+            ({"embedding_deviation": 0}, "embedding_deviation is a number above 0, not 0"),
             ({"token_dropout": 1.0}, "token_dropout is at least 0 and below 1, not 1.0"),
             ({"embedding_dropout": 1}, "embedding_dropout is at least 0 and below 1, not 1"),
             (

@@ -28,6 +28,7 @@ from unrolled.models.config import (
     count,
     from_dict,
     one_of,
+    positive,
     probability,
     require,
     switch,
@@ -55,6 +56,8 @@ class ClassifierConfig(LayersConfig):
             training.
         bidirectional: Whether each layer also reads the sequence from its end.
         embedding_size: The length of a token's vector.
+        embedding_deviation: The standard deviation of its first values: small for words, many of
+            which are rare; about 1 for characters.
         embedding_dropout: The probability that a value of an input vector is dropped in training.
         token_dropout: The probability that a token becomes "<unk>" in training.
         pooling: What the output sees of all steps: the last of each direction, their mean, the
@@ -69,6 +72,7 @@ class ClassifierConfig(LayersConfig):
     dropout: float = 0.3
     bidirectional: bool = True
     embedding_size: int = 64
+    embedding_deviation: float = 0.1
     embedding_dropout: float = 0.0
     token_dropout: float = 0.0
     pooling: Literal["last", "mean", "max", "attention"] = "max"
@@ -81,6 +85,7 @@ class ClassifierConfig(LayersConfig):
             {
                 "bidirectional": switch(),
                 "embedding_size": count(1),
+                "embedding_deviation": positive(),
                 "embedding_dropout": probability(),
                 "token_dropout": probability(),
                 "pooling": one_of(*POOLING),
@@ -123,7 +128,9 @@ class Classifier(nn.Module):
         self.features: Tokens | Standardise
         if isinstance(inputs, Vocabulary):
             size = config.embedding_size
-            self.features = Tokens(len(inputs), size, inputs.unk, config.token_dropout)
+            self.features = Tokens(
+                len(inputs), size, inputs.unk, config.token_dropout, config.embedding_deviation
+            )
         else:
             size = len(inputs)
             if config.token_dropout:

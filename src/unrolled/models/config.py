@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any, Literal, TypeVar, cast
@@ -17,6 +18,11 @@ Check = tuple[Callable[[Any], bool], str]
 def count(least: int) -> Check:
     """A whole number."""
     return lambda v: type(v) is int and v >= least, f"a whole number of at least {least}"
+
+
+def positive() -> Check:
+    """A number above 0."""
+    return lambda v: type(v) in (int, float) and 0 < v < math.inf, "a number above 0"
 
 
 def probability() -> Check:

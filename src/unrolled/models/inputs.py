@@ -17,10 +17,6 @@ from unrolled.models.config import LayersConfig
 from unrolled.models.layers import build, output_size
 from unrolled.models.pooling import last_outputs
 
-# Vectors of rare words move little: those that start small say little. Torch's deviation of 1 cost
-# several percent on word vocabularies.
-_DEVIATION = 0.1
-
 
 class Tokens(nn.Module):
     """Ids ``[...]`` to vectors ``[..., size]``.
@@ -30,12 +26,16 @@ class Tokens(nn.Module):
         size: The length of a vector.
         unk: The id of what is unknown, or None.
         drop: The probability in training that an id becomes ``unk``.
+        deviation: That of the vectors' first values. Those of rare words move little in training,
+            so that what they start with is noise.
 
     Raises:
         ModelError: where ids are to be dropped and there is no ``unk``.
     """
 
-    def __init__(self, n: int, size: int, unk: int | None, drop: float = 0.0) -> None:
+    def __init__(
+        self, n: int, size: int, unk: int | None, drop: float, deviation: float = 0.1
+    ) -> None:
         super().__init__()
         if drop and unk is None:
             raise ModelError(
@@ -44,7 +44,7 @@ class Tokens(nn.Module):
             )
         self.unk, self.drop = unk, drop
         self.vectors = nn.Embedding(n, size)
-        nn.init.normal_(self.vectors.weight, 0, _DEVIATION)
+        nn.init.normal_(self.vectors.weight, 0, deviation)
 
     def forward(self, ids: Tensor) -> Tensor:
         """The vectors."""
