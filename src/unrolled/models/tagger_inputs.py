@@ -47,11 +47,11 @@ class TaggerConfig(LayersConfig):
     hidden_size: int = 128
     dropout: float = 0.5
     bidirectional: bool = True
-    embedding_size: int = 96
+    embedding_size: int = 64
     embedding_dropout: float = 0.3
     token_dropout: float = 0.1
     character_size: int = 24
-    character_hidden_size: int = 32
+    character_hidden_size: int = 48
     column_size: int = 24
     fold: bool = True
 
