@@ -83,8 +83,8 @@ class LayersConfig:
     """The recurrent layers of a model.
 
     Attributes:
-        cell: lstm, gru or rnn; any cell of unrolled.cells; or a cell of your own as
-            file.py:function.
+        cell: lstm, gru or rnn; any cell of unrolled.cells; a cell of your own as
+            file.py:function; or a composed one, such as "zoneout(layer_norm(lstm), c=0.1)".
         hidden_size: The hidden units of each layer.
         num_layers: How many recurrent layers stand on each other.
         dropout: The probability that a value between layers is dropped in training.

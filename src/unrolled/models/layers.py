@@ -10,6 +10,7 @@ from pathlib import Path
 from unrolled.cell import Cell
 from unrolled.cells import CELLS
 from unrolled.errors import CellError, ModelError
+from unrolled.models.cell_names import compose, is_composed
 from unrolled.models.config import LayersConfig
 from unrolled.nn import GRU, LSTM, RNN, Recurrent, weight_drop
 
@@ -20,14 +21,19 @@ DROP_INS: Mapping[str, type[RNN] | type[GRU] | type[LSTM]] = {"rnn": RNN, "gru":
 
 
 def find_cell(name: str) -> Cell:
-    """The cell called ``name`` in ``unrolled.cells``, or in a file by ``file.py:function``.
+    """The cell called ``name``: one of ``unrolled.cells``, ``file.py:function``, or composed.
 
-    A file named here is run, as ``import`` would.
+    Composed ones are calls of the functions of ``unrolled.combinators``, such as
+    ``zoneout(layer_norm(lstm), c=0.1)``; see :mod:`unrolled.models.cell_names`. A file that
+    is named is run, as ``import`` would.
 
     Raises:
         ModelError: where there is none.
-        CellError: where the file holds a step function that is no cell.
+        CellError: where the file holds a step function that is no cell, or a composition is
+            refused.
     """
+    if is_composed(name):
+        return compose(name, find_cell)
     file, colon, function = name.rpartition(":")
     if colon:
         return _from_file(Path(file), function)

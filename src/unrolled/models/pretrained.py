@@ -17,6 +17,7 @@ from unrolled.cell import Cell
 from unrolled.errors import ModelError, UnrolledError
 from unrolled.ir import Graph
 from unrolled.models import storage
+from unrolled.models.cell_names import without_directories
 from unrolled.models.config import LayersConfig
 from unrolled.models.layers import is_drop_in
 from unrolled.nn import GRU, LSTM, RNN, Recurrent
@@ -54,7 +55,7 @@ def save(
         DataError: where it can't be written.
     """
     # The place of a user's own file is nobody's business, and its name is enough.
-    named = replace(config, cell=os.path.basename(config.cell))
+    named = replace(config, cell=without_directories(config.cell))
     saved = storage.Saved(kind, asdict(named), vocabularies, _graphs(model), evaluated_state(model))
     storage.write(saved, directory, overwrite=overwrite)
 
