@@ -5,7 +5,10 @@ from pathlib import Path
 import pytest
 
 from command_line import SMALL, TEXT, Command, Outcome
+from fake_task import FakeModel
 from unrolled.cli import main
+from unrolled.models import loading
+from unrolled.tasks import table
 
 
 @pytest.fixture
@@ -37,3 +40,12 @@ def model(tmp_path: Path, corpus: Path, unrolled: Command) -> Path:
     done = unrolled("train", "lm", corpus, "--output", tmp_path / "model", *SMALL)
     assert done.status == 0, done.err
     return tmp_path / "model"
+
+
+@pytest.fixture
+def fake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The directory of a model of a task that is for tests, which stands for the classifiers."""
+    monkeypatch.setitem(table.KINDS, "classify", ("fake_task", "classifier"))
+    monkeypatch.setitem(loading.MODELS, "classifier", ("fake_task", "FakeModel"))
+    FakeModel(9).save_pretrained(tmp_path / "fake")
+    return tmp_path / "fake"

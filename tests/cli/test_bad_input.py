@@ -454,7 +454,7 @@ MODELS: dict[str, tuple[Prepare, str]] = {
     ),
     "another program's": (
         lambda path: (path / "config.json").write_text('{"architectures": ["GPT2"]}'),
-        "{model} holds no language model of Unrolled: the format in its config.json is None",
+        "{model} holds no model of this Unrolled: the format in its config.json is None",
     ),
 }
 

@@ -11,13 +11,18 @@ from io import TextIOWrapper
 
 from unrolled.errors import UnrolledError
 
-# Each command's words, the module whose run() does it (behind a colon what it is given besides the
-# words), and what it is for. A module is imported when it is asked for, since most need torch.
+# Each command's words, the module whose run() does it, and what it is for. A module is imported
+# when it is asked for, since most of them need torch.
 COMMANDS: dict[tuple[str, ...], tuple[str, str]] = {
-    ("train", "lm"): ("unrolled.cli.train:lm", "train a language model on text"),
+    ("train", "lm"): ("unrolled.cli.train_lm", "train a language model on text"),
+    ("tune",): ("unrolled.cli.tune", "search for the settings of a model that do best"),
+    ("eval",): ("unrolled.cli.eval", "say how a model does on data, beside a baseline"),
+    ("predict",): ("unrolled.cli.predict", "answer each line of a file with a line of JSON"),
     ("sample",): ("unrolled.cli.sample", "let a language model write"),
     ("score",): ("unrolled.cli.score", "say how likely a language model finds a text"),
     ("info",): ("unrolled.cli.info", "show a model's sizes, parameters, equations and plan"),
+    ("plot",): ("unrolled.cli.plot", "draw how a run went"),
+    ("cells",): ("unrolled.cli.cells", "show the cells with their equations"),
     ("export", "c"): ("unrolled.cli.export_c", "write a language model's step as plain C"),
 }
 
@@ -75,8 +80,7 @@ def _command(words: list[str]) -> int:
         return 0
     for command, (module, _) in COMMANDS.items():
         if tuple(words[: len(command)]) == command:
-            name, _, given = module.partition(":")
-            return _imported(name)(words[len(command) :], *filter(None, [given]))
+            return _imported(module)(words[len(command) :])
     begun = [command for command in COMMANDS if command[0] == words[0]]
     if begun and (len(words) == 1 or words[1] in ("-h", "--help")):
         print(_overview(begun))
@@ -89,7 +93,7 @@ def _command(words: list[str]) -> int:
     return WRONG_INPUT
 
 
-def _imported(module: str) -> Callable[..., int]:
+def _imported(module: str) -> Callable[[list[str]], int]:
     try:
         return import_module(module).run
     except ModuleNotFoundError as error:

@@ -6,6 +6,7 @@ import shlex
 from dataclasses import dataclass
 from typing import Literal
 
+from unrolled.cli.model_words import refuse_others
 from unrolled.cli.options import Options, pick
 from unrolled.interop.c import export
 from unrolled.models.language_model import LanguageModel
@@ -42,6 +43,7 @@ def run(arguments: list[str]) -> int:
     options.add_fields(ExportConfig)
     values = options.read(["--output" if word == "-o" else word for word in arguments])
     config = pick(ExportConfig, values)
+    refuse_others(values["model"], "export c", ["language model"])
     model = LanguageModel.from_pretrained(values["model"])
     files = export(model, config.output, config.name, config.weights, test=config.test)
     for file in files:

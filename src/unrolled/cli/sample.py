@@ -6,6 +6,7 @@ import sys
 from dataclasses import dataclass
 
 from unrolled.cli.device import find_device
+from unrolled.cli.model_words import refuse_others
 from unrolled.cli.options import Options, pick
 from unrolled.data.vocabulary import UNK
 from unrolled.models.language_model import LanguageModel
@@ -46,6 +47,7 @@ def run(arguments: list[str]) -> int:
     options.add_fields(TextConfig)
     values = options.read(arguments)
     text = pick(TextConfig, values)
+    refuse_others(values["model"], "sample", ["language model"])
     model = LanguageModel.from_pretrained(values["model"], find_device(text.device))
     pieces = model.generate(
         text.prompt, text.length, text.temperature, text.top_k, text.top_p, text.seed

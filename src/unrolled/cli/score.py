@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from unrolled.cli.device import find_device
 from unrolled.cli.figures import UNITS, in_words
+from unrolled.cli.model_words import refuse_others
 from unrolled.cli.options import Options, pick
 from unrolled.data.corpus import Source, find, read
 from unrolled.data.vocabulary import UNK
@@ -46,6 +47,7 @@ def run(arguments: list[str]) -> int:
     options.add_fields(ScoreConfig)
     values = options.read(arguments)
     config = pick(ScoreConfig, values)
+    refuse_others(values["model"], "score", ["language model"])
     model = LanguageModel.from_pretrained(values["model"], find_device(config.device))
     for source in find(values["files"]):
         _score(model, source, config)

@@ -1,0 +1,222 @@
+"""Results as pictures, PNG or SVG, with matplotlib (the extra ``plots``).
+
+The colours are those of Okabe and Ito, "Color universal design" (2008), and the colour map cividis
+(Nuñez, Anderton and Renslow 2018), which people with any colour vision can tell apart; lines differ
+in their dashes too. A picture is 800 pixels wide.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+
+from unrolled.data.files import staged
+from unrolled.errors import UserError
+from unrolled.tasks.confusion import Confusion
+from unrolled.tasks.curves import Curve
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+Format = Literal["png", "svg"]
+
+_BLUE, _ORANGE, _GREEN, _GREY = "#0072B2", "#D55E00", "#009E73", "#666666"
+_BANDS = ("#CFE3F0", "#9CC7E2", "#6BABD3")
+_STYLES = {"train": (_BLUE, "-", ""), "validation": (_ORANGE, "--", "o")}
+_WIDTH, _DPI = 8.0, 100
+_CLASSES = 40
+_NUMBERS = 20
+_UNITS = {"loss": "loss (nats per target)", "learning_rate": "learning rate (per step)"}
+_SHARES = ("accuracy", "recall", "precision", "f1", "rate")
+_HIDDEN = {"gradient_norm", "clipped"}
+
+
+def plot_report(details: Mapping[str, Any], directory: Path, format: Format = "png") -> list[Path]:
+    """Draws all that a report's details hold.
+
+    Args:
+        details: ``confusion``: ``labels`` and ``counts``. ``forecast``: see :func:`forecast`.
+            Whatever else they hold is not drawn.
+        directory: Where the pictures go.
+        format: Their format.
+
+    Returns:
+        The pictures' files.
+
+    Raises:
+        UserError: where matplotlib is not installed, or there is nothing to draw.
+        DataError: where a picture can't be written.
+    """
+    pictures: dict[str, Callable[[], Figure]] = {}
+    if "confusion" in details:
+        confusion = Confusion.from_details(details["confusion"])
+        pictures["confusion"] = lambda: confusion_matrix(confusion)
+        pictures["recall"] = lambda: recall_bars(confusion)
+    if "forecast" in details:
+        pictures["forecast"] = lambda: forecast(details["forecast"])
+    if not pictures:
+        raise UserError("there is nothing to plot in this report: leave --plots out")
+    return [save(draw(), directory / f"{name}.{format}") for name, draw in pictures.items()]
+
+
+def save(figure: Figure, path: Path) -> Path:
+    """Writes a picture, whole or not at all; the same picture gives the same bytes."""
+    import matplotlib
+
+    kind = path.suffix.removeprefix(".")
+    metadata = {"Date": None} if kind == "svg" else {"Software": None}
+    with staged(path) as file, matplotlib.rc_context({"svg.hashsalt": "unrolled"}):
+        figure.savefig(file, format=kind, dpi=_DPI, metadata=metadata)
+    return path
+
+
+def confusion_matrix(confusion: Confusion) -> Figure:
+    """Rows by the true class; each cell's colour is its share of the row.
+
+    Of more than 40 classes the most frequent are shown, and the others as one.
+    """
+    few = confusion.largest(_CLASSES, "(others)")
+    k = len(few.labels)
+    figure, axes = _figure(height=7.2)
+    from matplotlib.colors import PowerNorm
+
+    support = np.maximum(few.support, 1)[:, None]
+    # By the root, or else one mistake in a hundred would look like none.
+    scale = PowerNorm(0.5, vmin=0, vmax=1)
+    image = axes.imshow(few.counts / support, cmap="cividis", norm=scale)
+    size = 9 if k <= _NUMBERS else 7
+    axes.set_xticks(range(k), [_short(label) for label in few.labels], rotation=90, fontsize=size)
+    axes.set_yticks(range(k), [_short(label) for label in few.labels], fontsize=size)
+    axes.set_xlabel("what the model says")
+    axes.set_ylabel("true class")
+    axes.set_title(f"{int(confusion.counts.sum()):,} examples", fontsize=10)
+    if k <= _NUMBERS:
+        _write_counts(axes, few)
+    figure.colorbar(image, label="share of the true class", shrink=0.8)
+    return figure
+
+
+def _write_counts(axes: Axes, confusion: Confusion) -> None:
+    shares = confusion.counts / np.maximum(confusion.support, 1)[:, None]
+    for (i, j), count in np.ndenumerate(confusion.counts):
+        if count:
+            colour = "black" if shares[i, j] > 0.25 else "white"
+            axes.text(j, i, f"{count}", ha="center", va="center", color=colour, fontsize=8)
+
+
+def recall_bars(confusion: Confusion) -> Figure:
+    """The recall of each class with its 95 % interval, the most frequent class at the top.
+
+    Of more than 40 classes the most frequent are shown.
+    """
+    order = np.argsort(confusion.support, kind="stable")[-_CLASSES:]
+    recall, (low, high) = confusion.recall()[order], confusion.recall_interval()
+    figure, axes = _figure(height=max(3.0, 1.2 + 0.24 * len(order)))
+    places = np.arange(len(order))
+    errors = np.clip(np.stack([recall - low[order], high[order] - recall]), 0, None)
+    axes.barh(places, np.nan_to_num(recall), color=_BLUE, height=0.7)
+    axes.errorbar(recall, places, xerr=errors, fmt="none", ecolor="black", capsize=2, lw=1)
+    labels, support = confusion.labels, confusion.support
+    names = [f"{_short(labels[i])} ({support[i]:,})" for i in order]
+    axes.set_yticks(places, names, fontsize=8)
+    axes.set_ylim(-0.6, len(order) - 0.4)
+    axes.set_xlim(0, 1)
+    axes.set_xlabel("recall (share of the class that is found), with its 95 % interval")
+    axes.set_ylabel("class (number of examples)")
+    axes.grid(axis="x", alpha=0.3)
+    return figure
+
+
+def learning_curves(curves: Sequence[Curve]) -> Figure:
+    """A panel a figure over the steps, training and validation in one; the best is marked."""
+    names = [n for n in dict.fromkeys(curve.name for curve in curves) if n not in _HIDDEN]
+    figure, panels = _panels(len(names))
+    for axes, name in zip(panels, names, strict=True):
+        for curve in (curve for curve in curves if curve.name == name):
+            colour, dashes, marker = _STYLES.get(curve.split, (_GREEN, ":", ""))
+            few = marker if len(curve.steps) <= 60 else ""
+            axes.plot(
+                curve.steps, curve.values, dashes, color=colour, marker=few, ms=3, lw=1.5,
+                label=curve.split,
+            )  # fmt: skip
+            best = curve.best()
+            if best is not None:
+                axes.plot(
+                    curve.steps[best], curve.values[best], "*", color="black", ms=11,
+                    label=f"best: {curve.values[best]:.4g} at step {curve.steps[best]:,}",
+                )  # fmt: skip
+        axes.set_ylabel(_with_unit(name))
+        axes.grid(alpha=0.3)
+        axes.legend(fontsize=9)
+    panels[-1].set_xlabel("step (updates of the parameters)")
+    return figure
+
+
+def _with_unit(name: str) -> str:
+    share = " (share)" if any(part in name.lower() for part in _SHARES) else ""
+    return _UNITS.get(name, name.replace("_", " ") + share)
+
+
+def forecast(details: Mapping[str, Any]) -> Figure:
+    """What was forecast, with a band between each pair of quantiles, beside what came.
+
+    Args:
+        details: ``observed``: the numbers of the series, n of them; ``start``: where among them the
+            forecast begins; ``quantiles``: for each level, such as "0.9", its numbers from there
+            on; and what the axes are, ``name`` (with its unit) and ``time`` (likewise), as texts.
+    """
+    observed: Sequence[float] = details["observed"]
+    start: int = details["start"]
+    by_level = {float(level): values for level, values in details["quantiles"].items()}
+    levels = sorted(by_level)
+    figure, axes = _figure(height=4.5)
+    steps = range(start, start + len(by_level[levels[0]]))
+    axes.plot(range(len(observed)), observed, "-", color="black", lw=1.2, label="observed")
+    for bands, (low, high) in enumerate(zip(levels, levels[::-1], strict=True)):
+        if low >= high:
+            break
+        label = f"central {100 * (high - low):.0f} %"
+        shade = _BANDS[min(bands, len(_BANDS) - 1)]
+        axes.fill_between(steps, by_level[low], by_level[high], color=shade, lw=0, label=label)
+    middle = min(levels, key=lambda level: abs(level - 0.5))
+    label = "median" if math.isclose(middle, 0.5) else f"quantile {middle:g}"
+    axes.plot(steps, by_level[middle], "--", color=_BLUE, lw=1.8, label=label)
+    axes.axvline(start - 0.5, color=_GREY, ls=":", lw=1)
+    axes.set_xlabel(details.get("time", "step"))
+    axes.set_ylabel(details.get("name", "value"))
+    axes.grid(alpha=0.3)
+    axes.legend(fontsize=9)
+    return figure
+
+
+def _figure(height: float) -> tuple[Figure, Axes]:
+    figure = _matplotlib_figure(height)
+    return figure, figure.subplots()
+
+
+def _panels(n: int) -> tuple[Figure, list[Axes]]:
+    """Panels below each other over one axis of steps."""
+    figure = _matplotlib_figure(1.2 + 2.4 * n)
+    return figure, list(figure.subplots(n, 1, sharex=True, squeeze=False)[:, 0])
+
+
+def _matplotlib_figure(height: float) -> Figure:
+    # Without pyplot, which keeps every figure and looks for a screen.
+    try:
+        from matplotlib.figure import Figure
+    except ModuleNotFoundError as error:
+        raise UserError(
+            "pictures need matplotlib, which is not installed: pip install 'unrolled[plots]'"
+        ) from error
+    return Figure(figsize=(_WIDTH, height), layout="constrained")
+
+
+def _short(label: str, most: int = 18) -> str:
+    # A $ would begin a formula.
+    text = label if len(label) <= most else f"{label[: most - 1]}…"
+    return text.replace("$", r"\$")
