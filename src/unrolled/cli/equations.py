@@ -15,7 +15,7 @@ from unrolled.cell import Cell
 _TOKEN = re.compile(r"\\\\|\\[a-zA-Z]+|\\.|[{}^_]|\s+|[^\\{}^_\s]")
 _SYMBOLS = {
     "odot": "⊙", "cdot": "·", "infty": "∞", "le": "≤", "ge": "≥", "ne": "≠", "land": "∧",
-    "lor": "∨", "lnot": "¬", "ldots": "…", "sum": "Σ", "lvert": "|", "rvert": "|", "top": "T",
+    "lor": "∨", "lnot": "¬", "ldots": "…", "sum": "Σ", "top": "T",
     "left": "", "right": "", "textstyle": "",
     "alpha": "α", "beta": "β", "gamma": "γ", "delta": "δ", "epsilon": "ε", "zeta": "ζ", "eta": "η",
     "theta": "θ", "kappa": "κ", "lambda": "λ", "mu": "μ", "nu": "ν", "xi": "ξ", "rho": "ρ",
@@ -25,6 +25,7 @@ _SYMBOLS = {
 }  # fmt: skip
 _ACCENTS = {"tilde": "\u0303", "hat": "\u0302", "bar": "\u0304"}
 _NAMES = {"operatorname", "mathrm", "text"}
+_BAR = "\\rvert"
 _TIMES = {"t", "t-1"}
 
 
@@ -85,6 +86,8 @@ class _Reader:
             return f"sqrt({self.argument()})"
         if name == "begin":
             return self.environment(self.argument())
+        if name == "lvert":
+            return f"|{self.until(_BAR).strip()}|"
         if name == ",":
             return " "
         return _SYMBOLS.get(name, name)

@@ -10,6 +10,7 @@ from unrolled.tasks.report import Figure, Report
 
 _HEADER = ("metric", "model", "95 % interval", "baseline", "")
 _DIGITS = 5
+_NARROWEST = 10
 _GAP = "  "
 
 
@@ -18,6 +19,7 @@ def to_text(report: Report, width: int = 100) -> str:
 
     The figures are a table, or where that is too wide a few lines each.
     """
+    width = max(width, _NARROWEST)
     rows = [_HEADER, *map(_row, report.figures)]
     lines = _columns(rows)
     if max(map(len, lines)) > width:
@@ -62,14 +64,14 @@ def _row(figure: Figure) -> tuple[str, ...]:
 
 
 def _numbers(figure: Figure) -> list[str]:
-    """The figure's numbers with as many decimals each as the largest of them needs."""
+    """The figure's numbers with as many decimals each as the largest of them needs for five digits."""
     given = [figure.value, figure.low, figure.high]
     given += [] if figure.baseline is None else [figure.baseline]
     if figure.unit == "%":
         return [f"{100 * number:.2f} %" for number in given]
     largest = max((abs(n) for n in given if math.isfinite(n)), default=0.0)
     whole = math.floor(math.log10(largest)) + 1 if largest else 1
-    decimals = min(max(_DIGITS - max(whole, 1), 0), 6) if largest >= 0.1 else _DIGITS - min(whole, 0)
+    decimals = max(_DIGITS - (whole if largest < 0.1 else max(whole, 1)), 0)
     unit = f" {figure.unit}" if figure.unit else ""
     return [f"{number:,.{decimals}f}{unit}" for number in given]
 

@@ -65,7 +65,7 @@ def by_class(confusion: Confusion) -> str:
         )
         for i in order
     ]
-    return _table(("class", "precision", "recall", "F1", "examples"), rows)
+    return _table(("class", "precision", "recall", "F1", "examples"), rows, words=1)
 
 
 def most_confused(confusion: Confusion, most: int = 10) -> str:
@@ -77,17 +77,16 @@ def most_confused(confusion: Confusion, most: int = 10) -> str:
     ]
     if not rows:
         return "no mistake"
-    return _table(("class", "taken for", "times", "of the class"), rows)
+    return _table(("class", "taken for", "times", "of the class"), rows, words=2)
 
 
-def _table(header: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> str:
-    """Words to the left, numbers to the right."""
+def _table(header: tuple[str, ...], rows: Sequence[tuple[str, ...]], words: int) -> str:
+    """The first ``words`` columns to the left, numbers to the right."""
     widths = [max(map(len, column)) for column in zip(header, *rows, strict=True)]
-    is_number = [row.replace(",", "")[:1].isdigit() or row == "—" for row in rows[0]]
     return "\n".join(
         "  ".join(
-            cell.rjust(width) if right else cell.ljust(width)
-            for cell, width, right in zip(row, widths, is_number, strict=True)
+            cell.ljust(width) if column < words else cell.rjust(width)
+            for column, (cell, width) in enumerate(zip(row, widths, strict=True))
         ).rstrip()
         for row in (header, *rows)
     )
