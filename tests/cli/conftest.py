@@ -45,7 +45,7 @@ def model(tmp_path: Path, corpus: Path, unrolled: Command) -> Path:
 @pytest.fixture
 def fake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The directory of a model of a task that is for tests, which stands for the classifiers."""
-    monkeypatch.setitem(table.KINDS, "classify", ("fake_task", "classifier"))
+    monkeypatch.setitem(table.KINDS, "classify", "fake_task")
     monkeypatch.setitem(loading.MODELS, "classifier", ("fake_task", "FakeModel"))
     FakeModel(9).save_pretrained(tmp_path / "fake")
     return tmp_path / "fake"

@@ -15,11 +15,12 @@ from unrolled.cli.device import find_device
 from unrolled.cli.model_words import first_word
 from unrolled.cli.options import Options, pick
 from unrolled.data.files import staged
-from unrolled.tasks import table
+from unrolled.errors import UserError
 from unrolled.tasks.kind import Kind
 from unrolled.tasks.plots import plot_report
 from unrolled.tasks.render import to_text
 from unrolled.tasks.report import Report
+from unrolled.tasks.table import kind_of_model
 
 # The width of a table that goes to a file.
 _WIDTH = 100
@@ -45,7 +46,7 @@ class EvalConfig:
 def run(arguments: list[str]) -> int:
     """Evaluates, and gives the exit status."""
     model = first_word("eval", arguments)
-    kind = None if model is None else table.of_model(model)
+    kind = None if model is None else kind_of_model(model)
     options = _options(kind)
     values = options.read(arguments)
     config = pick(EvalConfig, values)
@@ -56,8 +57,10 @@ def run(arguments: list[str]) -> int:
     if config.json:
         write_json(Path(config.json), report)
     if config.plots:
-        for path in plot_report(report.details, Path(config.plots), config.format):
-            print(f"plot: {path}")
+        drawn = plot_report(report.details, Path(config.plots), config.format)
+        if not drawn:
+            raise UserError(f"a report of {kind.name} has nothing to plot: leave --plots out")
+        print(*(f"plot: {path}" for path in drawn), sep="\n")
     return 0
 
 

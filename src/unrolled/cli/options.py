@@ -56,6 +56,22 @@ class Options(ArgumentParser):
         """The options that ``words`` or their ``--config`` spell out."""
         return vars(self.parse_args(self._ordered(words), defaults=False))
 
+    def value(self, name: str, text: str) -> Any:
+        """What ``text`` means for the option called ``name``.
+
+        Raises:
+            UserError: where it means nothing.
+        """
+        if self._hints[name] is bool:
+            if text not in ("true", "false"):
+                raise UserError(f"{_flag(name)} takes true or false, not {text}")
+            return text == "true"
+        return self.given([f"{_flag(name)}={text}"])[name]
+
+    def hints(self, kinds: Sequence[type[Any]]) -> dict[str, Any]:
+        """The types of the options that are fields of these dataclasses."""
+        return {f.name: self._hints[f.name] for kind in kinds for f in dataclasses.fields(kind)}
+
     def _ordered(self, words: Sequence[str]) -> list[str]:
         """The same with the file first and what is no option last.
 

@@ -13,6 +13,7 @@ from unrolled.errors import DataError
 from unrolled.tasks import plots, text_plots
 from unrolled.tasks.confusion import Confusion
 from unrolled.tasks.curves import read_curves
+from unrolled.train.directory import RunDirectory
 
 
 @dataclass(frozen=True)
@@ -20,7 +21,8 @@ class PlotConfig:
     """What is drawn, and where it goes.
 
     Attributes:
-        report: Draw what is in this file too, which unrolled eval --json wrote.
+        report: Draw what is in this file too, which unrolled eval --json wrote; by default the
+            report on held-out data that the run ended with, where there is one.
         output: The directory of the pictures; by default plots in that of the run.
         format: What the pictures are.
         text: Print plain text instead, for which matplotlib is not needed.
@@ -45,7 +47,9 @@ def run(arguments: list[str]) -> int:
     values = options.read(["--output" if word == "-o" else word for word in arguments])
     config = pick(PlotConfig, values)
     curves = read_curves(values["run"])
-    details = {} if config.report is None else _details(Path(config.report))
+    ended = RunDirectory(values["run"]).training / "report.json"
+    found = config.report or (ended if ended.exists() else None)
+    details = {} if found is None else _details(Path(found))
     if config.text:
         parts = [text_plots.learning_curves(curves, terminal_width())]
         if "confusion" in details:
@@ -56,9 +60,8 @@ def run(arguments: list[str]) -> int:
     directory = Path(config.output or Path(values["run"]) / "plots")
     picture = plots.learning_curves(curves)
     print(plots.save(picture, directory / f"learning.{config.format}"))
-    if details:
-        for path in plots.plot_report(details, directory, config.format):
-            print(path)
+    for path in plots.plot_report(details, directory, config.format):
+        print(path)
     return 0
 
 

@@ -16,8 +16,8 @@ from unrolled.cli.options import Options, pick
 from unrolled.cli.pausing import chunks
 from unrolled.data.files import staged
 from unrolled.errors import DataError
-from unrolled.tasks import table
 from unrolled.tasks.kind import Kind
+from unrolled.tasks.table import kind_of_model
 
 BAD_LINES = 2
 
@@ -58,7 +58,7 @@ def run(arguments: list[str]) -> int:
     """Predicts, and gives the exit status."""
     words = ["--output" if word == "-o" else word for word in arguments]
     model = first_word("predict", words)
-    kind = None if model is None else table.of_model(model)
+    kind = None if model is None else kind_of_model(model)
     values = {"file": "-", **_options(kind).read(words)}
     config = pick(PredictConfig, values)
     assert kind is not None  # help has ended the program

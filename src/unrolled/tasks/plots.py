@@ -46,10 +46,10 @@ def plot_report(details: Mapping[str, Any], directory: Path, format: Format = "p
         format: Their format.
 
     Returns:
-        The pictures' files.
+        The pictures' files; none where there is nothing to draw.
 
     Raises:
-        UserError: where matplotlib is not installed, or there is nothing to draw.
+        UserError: where matplotlib is not installed.
         DataError: where a picture can't be written.
     """
     pictures: dict[str, Callable[[], Figure]] = {}
@@ -59,8 +59,6 @@ def plot_report(details: Mapping[str, Any], directory: Path, format: Format = "p
         pictures["recall"] = lambda: recall_bars(confusion)
     if "forecast" in details:
         pictures["forecast"] = lambda: forecast(details["forecast"])
-    if not pictures:
-        raise UserError("there is nothing to plot in this report: leave --plots out")
     return [save(draw(), directory / f"{name}.{format}") for name, draw in pictures.items()]
 
 

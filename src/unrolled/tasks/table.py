@@ -1,4 +1,4 @@
-"""The kinds of tasks by name, and by the sort of a model; each imported when it is asked for."""
+"""The kinds of tasks by the word that the commands use, and by the sort of a saved model."""
 
 from __future__ import annotations
 
@@ -6,22 +6,32 @@ import difflib
 import os
 from importlib import import_module
 
-from unrolled.errors import ModelError, UserError
+from unrolled.errors import UserError
 from unrolled.models.loading import kind_of
 from unrolled.tasks.kind import Kind
 
-KINDS: dict[str, tuple[str, str]] = {
-    "lm": ("unrolled.tasks.language_model", "language model"),
-    "classify": ("unrolled.tasks.classify", "classifier"),
-    "tag": ("unrolled.tasks.tag", "tagger"),
-    "translate": ("unrolled.tasks.translate", "encoder-decoder"),
-    "generate": ("unrolled.tasks.generate", "generator"),
-    "forecast": ("unrolled.tasks.forecast", "forecaster"),
+# A module is imported when it is asked for.
+KINDS: dict[str, str] = {
+    "lm": "unrolled.tasks.language_model",
+    "classify": "unrolled.tasks.classify",
+    "tag": "unrolled.tasks.tag",
+    "translate": "unrolled.tasks.translate",
+    "generate": "unrolled.tasks.generate",
+    "forecast": "unrolled.tasks.forecast",
 }
-"""By the word of the command: the module that has the ``KIND``, and the sort of its models."""
+
+# By what config.json says that a model is.
+_OF_MODELS = {
+    "language model": "lm",
+    "classifier": "classify",
+    "tagger": "tag",
+    "encoder-decoder": "translate",
+    "generator": "generate",
+    "forecaster": "forecast",
+}
 
 
-def find(name: str) -> Kind:
+def kind_called(name: str) -> Kind:
     """The kind of task called ``name``.
 
     Raises:
@@ -31,18 +41,13 @@ def find(name: str) -> Kind:
         close = difflib.get_close_matches(name, KINDS, 1)
         advice = f"did you mean {close[0]}?" if close else f"there are {', '.join(KINDS)}"
         raise UserError(f"there is no kind of task {name!r}: {advice}")
-    module, _ = KINDS[name]
-    return import_module(module).KIND
+    return import_module(KINDS[name]).KIND
 
 
-def of_model(directory: str | os.PathLike[str]) -> Kind:
+def kind_of_model(directory: str | os.PathLike[str]) -> Kind:
     """The kind of task that the model in ``directory`` is for.
 
     Raises:
         ModelError: where there is no model, or none of Unrolled.
     """
-    sort = kind_of(directory)
-    for name, (_, made) in KINDS.items():
-        if made == sort:
-            return find(name)
-    raise ModelError(f"{directory} holds a {sort}, which no task is for")
+    return kind_called(_OF_MODELS[kind_of(directory)])

@@ -107,7 +107,7 @@ class RunDirectory:
                 "with --output"
             ) from error
         with file:
-            if not _lock(file):
+            if not lock(file):
                 raise TrainingError(
                     f"another process trains in {self.path}: wait for its end, or name another "
                     "directory with --output"
@@ -167,7 +167,7 @@ class RunDirectory:
         return Settings(**values)
 
 
-def _lock(file: BinaryIO) -> bool:
+def lock(file: BinaryIO) -> bool:
     """Whether no other process holds ``file``; Windows has no such locks, and goes without."""
     if sys.platform == "win32":
         return True
