@@ -44,6 +44,17 @@ ONLY = {"data": {"errors"}}
 
 # Installed with an extra only; `import unrolled` must do without.
 EXTRAS = ("jsonargparse", "yaml", "tqdm", "tensorboard", "onnx", "onnxruntime", "keras", "pyarrow")
+EXTRAS = (
+    "jsonargparse",
+    "yaml",
+    "tqdm",
+    "tensorboard",
+    "onnx",
+    "onnxruntime",
+    "keras",
+    "matplotlib",
+    "optuna",
+)
 
 
 def module_name(path: Path, root: Path) -> str:

@@ -55,12 +55,15 @@ def test_several_and_composed_ones(unrolled: Command):
 def test_a_cell_of_ones_own(unrolled: Command, tmp_path: Path):
     (tmp_path / "own.py").write_text(OWN)
     done = unrolled("cells", f"{tmp_path}/own.py:mine")
-    assert done.out == """\
+    assert (
+        done.out
+        == """\
 mine
   keep    = e^(-1 / e^log_τ)
   gate[t] = (keep if x[t][0] > 0 else 0.25 keep^2)
   h[t]    = gate[t] ⊙ h[t-1] + sqrt(|W x[t]|)
 """
+    )
 
 
 def test_without_a_name_all_are_shown(unrolled: Command):

@@ -46,7 +46,9 @@ def test_a_report_is_drawn_too(unrolled: Command, run: Path, report: Path, tmp_p
 def test_plain_text(unrolled: Command, run: Path, report: Path):
     done = unrolled("plot", run, "--text", "--report", report)
     assert (done.status, done.err) == (0, "")
-    assert done.out == """\
+    assert (
+        done.out
+        == """\
 train loss: first 0.1, last 0.025; steps 10 to 40
   █▃▁
 validation loss: first 0.1, best 0.025 at step 40, last 0.025; steps 10 to 40
@@ -59,6 +61,7 @@ b          0.667   1.000  0.800         2
 class  taken for  times  of the class
 a      b              1        25.0 %
 """
+    )
     assert not (run / "plots").exists()
 
 

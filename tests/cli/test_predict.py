@@ -124,8 +124,7 @@ def test_who_has_read_enough_gets_no_complaint(fake: Path):
         running.stdout.readline()
         running.stdout.close()
         with pytest.raises(BrokenPipeError):
-            for _ in range(100):
-                running.stdin.write(b"line\n" * 100_000)
+            running.stdin.write(b"line\n" * 10_000_000)
     assert running.returncode == 0
 
 

@@ -109,7 +109,9 @@ REFUSED = {
         "in the cell 'print(lstm)', there is no function print: there are initialised, "
         "layer_norm, project, residual, rms_norm, variational_dropout, with_activation, zoneout"
     ),
-    "zoneout()": "in the cell 'zoneout()', zoneout() has no cell: it stands first, zoneout(lstm, …)",
+    "zoneout()": (
+        "in the cell 'zoneout()', zoneout() has no cell: it stands first, zoneout(lstm, …)"
+    ),
     "zoneout(3, c=0.1)": (
         "in the cell 'zoneout(3, c=0.1)', 3 is no cell: it is a name such as lstm, "
         "file.py:function, or a call of initialised, layer_norm, project, residual, rms_norm, "

@@ -25,11 +25,11 @@ def test_figures_by_class_are_those_of_scikit_learn(
     drawn: tuple[np.ndarray, np.ndarray, Confusion],
 ):
     true, said, confusion = drawn
-    expected = precision_recall_fscore_support(true, said, labels=range(K), zero_division=np.nan)
+    expected = precision_recall_fscore_support(true, said, labels=range(K), zero_division=np.nan)  # pyright: ignore
     found = (confusion.precision(), confusion.recall(), confusion.f1(), confusion.support)
     for ours, theirs in zip(found, expected, strict=True):
         # Two divisions of whole numbers on each side, and theirs of two quotients for F1.
-        np.testing.assert_allclose(ours, theirs, rtol=8 * np.finfo(np.float64).eps)
+        np.testing.assert_allclose(ours, np.asarray(theirs), rtol=8 * np.finfo(np.float64).eps)
 
 
 def test_the_interval_is_wilsons(drawn: tuple[np.ndarray, np.ndarray, Confusion]):
@@ -68,15 +68,21 @@ def test_a_matrix_of_another_size_is_refused():
 
 def test_tables_for_the_terminal():
     confusion = Confusion(("a", "bb", "c"), np.array([[9, 2, 0], [1000, 1001, 0], [0, 0, 0]]))
-    assert text_plots.by_class(confusion) == """\
+    assert (
+        text_plots.by_class(confusion)
+        == """\
 class  precision  recall     F1  examples
 bb         0.998   0.500  0.666     2,001
 a          0.009   0.818  0.018        11
 c              —       —      —         0"""
-    assert text_plots.most_confused(confusion) == """\
+    )
+    assert (
+        text_plots.most_confused(confusion)
+        == """\
 class  taken for  times  of the class
 bb     a          1,000        50.0 %
 a      bb             2        18.2 %"""
+    )
     assert text_plots.most_confused(Confusion(("a",), np.array([[3]]))) == "no mistake"
 
 

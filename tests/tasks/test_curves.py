@@ -11,10 +11,10 @@ from unrolled.tasks.curves import Curve, curves_of, read_curves
 from unrolled.tasks.text_plots import learning_curves, sparkline
 
 RECORDS = [
-    {"step": 10, "epoch": 0.5, "tokens": 99, "split": "train", "loss": 3.0, "learning_rate": 0.1},
-    {"step": 10, "epoch": 0.5, "tokens": 99, "split": "validation", "accuracy": 0.5, "loss": 2.5},
-    {"step": 20, "epoch": 1.0, "tokens": 199, "split": "train", "loss": 2.0, "learning_rate": 0.1},
-    {"step": 20, "epoch": 1.0, "tokens": 199, "split": "validation", "accuracy": 0.75, "loss": 2.75},
+    {"step": 10, "epoch": 0.5, "targets": 5, "split": "train", "loss": 3.0, "learning_rate": 0.1},
+    {"step": 10, "epoch": 0.5, "targets": 5, "split": "validation", "accuracy": 0.5, "loss": 2.5},
+    {"step": 20, "epoch": 1.0, "targets": 9, "split": "train", "loss": 2.0, "learning_rate": 0.1},
+    {"step": 20, "epoch": 1.0, "targets": 9, "split": "validation", "accuracy": 0.75, "loss": 2.75},
 ]  # fmt: skip
 
 

@@ -111,12 +111,16 @@ def test_a_forecast_has_bands_and_a_median():
     axes = plots.forecast(FORECAST).axes[0]
     legend = axes.get_legend()
     assert legend is not None
-    assert [text.get_text() for text in legend.get_texts()] == ["observed", "central 80 %", "median"]
+    assert [text.get_text() for text in legend.get_texts()] == [
+        "observed",
+        "central 80 %",
+        "median",
+    ]
     (band,) = axes.collections
-    corners = band.get_paths()[0].vertices
+    corners = np.asarray(band.get_paths()[0].vertices)
     assert (corners[:, 1].min(), corners[:, 1].max()) == (3.5, 5.5)
-    assert list(axes.lines[1].get_ydata()) == [4.0, 5.0]
-    assert list(axes.lines[1].get_xdata()) == [3, 4]
+    assert np.asarray(axes.lines[1].get_ydata()).tolist() == [4.0, 5.0]
+    assert np.asarray(axes.lines[1].get_xdata()).tolist() == [3, 4]
     assert (axes.get_xlabel(), axes.get_ylabel()) == ("time (weeks)", "CO₂ (ppm)")
 
 

@@ -16,7 +16,9 @@ REPORT = Report("2,005 held-out examples", FIGURES, {"by class": "Irish 0.5\n"},
 
 
 def test_a_wide_terminal_gets_a_table():
-    assert to_text(REPORT, 100) == """\
+    assert (
+        to_text(REPORT, 100)
+        == """\
 on 2,005 held-out examples
 metric    model        95 % interval               baseline                         \n\
 accuracy  85.63 %      84.05 % to 87.13 %          46.93 % (majority class)         better
@@ -25,11 +27,14 @@ edits     12,346       12,000 to 13,000            none
 
 by class
 Irish 0.5""".replace(" " * 25 + "\n", "\n")
+    )
 
 
 def test_a_narrow_one_gets_lines_that_fit():
     text = to_text(REPORT, 40)
-    assert text == """\
+    assert (
+        text
+        == """\
 on 2,005 held-out examples
 accuracy: 85.63 %
   95 % interval: 84.05 % to 87.13 %
@@ -47,6 +52,7 @@ edits: 12,346
 
 by class
 Irish 0.5"""
+    )
     assert max(map(len, text.splitlines())) <= 40
 
 
@@ -57,7 +63,9 @@ def test_no_line_is_longer_than_the_terminal(width: int):
 
 
 def test_markdown():
-    assert to_markdown(REPORT) == """\
+    assert (
+        to_markdown(REPORT)
+        == """\
 On 2,005 held-out examples:
 
 | metric | model | 95 % interval | baseline |  |
@@ -71,6 +79,7 @@ by class:
 ```text
 Irish 0.5
 ```"""
+    )
 
 
 @pytest.mark.parametrize(

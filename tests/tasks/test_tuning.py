@@ -123,6 +123,7 @@ class Training:
         observer = watch(self.metric)
         observer.started(Moment(0, 10 * VALIDATIONS, 0, 0.0, None))
         loss = abs(math.log10(settings["learning_rate"]) + 2)
+        value = math.nan
         sign = -1 if self.metric.better == "higher" else 1
         for k in range(VALIDATIONS):
             value = sign * (loss + 0.1 * (VALIDATIONS - k))

@@ -1,6 +1,6 @@
-"""Equations as plain text: LaTeX, as our own typesetter writes it, without its commands.
+r"""Equations as plain text: LaTeX, as our own typesetter writes it, without its commands.
 
-``h_{t} &= o_{t} \\odot \\tanh(c_{t})`` becomes ``h[t] = o[t] ⊙ tanh(c[t])``. The LaTeX of the op
+``h_{t} &= o_{t} \odot \tanh(c_{t})`` becomes ``h[t] = o[t] ⊙ tanh(c[t])``. The LaTeX of the op
 table is a small language of groups, sub- and superscripts and a few commands; what is not known
 stays as it is written.
 """

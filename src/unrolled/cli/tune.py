@@ -58,11 +58,13 @@ def run(arguments: list[str]) -> int:
     kind = _kind(arguments)
     options = _options(kind)
     words = arguments[1:] if kind else arguments
-    values = {"data": [], "search": [], **options.read(words)}
+    values: dict[str, Any] = {"data": [], "search": [], **options.read(words)}
     assert kind is not None  # help has ended the program
     config = pick(TuneConfig, values)
     searched = [kind.data, kind.config, TrainConfig]
-    space = search_space.parse(_specifications(config, values), options.hints(searched), options.value)
+    space = search_space.parse(
+        _specifications(config, values), options.hints(searched), options.value
+    )
     given = _fixed(kind, options.given(words), space)
     names = [field.name for of in searched for field in fields(of)]
     fixed = {name: values[name] for name in names if name not in space}
@@ -144,8 +146,10 @@ def _specifications(config: TuneConfig, values: Mapping[str, Any]) -> dict[str, 
         content: Any = yaml.safe_load(path.read_text("utf-8"))
     except OSError as error:
         raise DataError(f"can't read {path}: {error.strerror or error}") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise DataError(f"{path} is no YAML: {' '.join(str(error).split())}") from error
+    except (yaml.MarkedYAMLError, UnicodeDecodeError) as error:
+        mark = error.problem_mark if isinstance(error, yaml.MarkedYAMLError) else None
+        where = "it is not UTF-8" if mark is None else f"line {mark.line + 1} can't be read"
+        raise DataError(f"{path} is no YAML: {where}") from error
     if not isinstance(content, dict):
         raise DataError(f"{path} has no lines such as learning_rate: log:1e-4:1e-2")
     return {**{str(name): _as_text(value) for name, value in content.items()}, **flags}

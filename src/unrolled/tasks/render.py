@@ -64,7 +64,7 @@ def _row(figure: Figure) -> tuple[str, ...]:
 
 
 def _numbers(figure: Figure) -> list[str]:
-    """The figure's numbers with as many decimals each as the largest of them needs for five digits."""
+    """The figure's numbers with as many decimals each as the largest needs for five digits."""
     given = [figure.value, figure.low, figure.high]
     given += [] if figure.baseline is None else [figure.baseline]
     if figure.unit == "%":

@@ -1,4 +1,4 @@
-"""Results as plain text for a terminal: learning curves, the report by class, the worst mistakes."""
+"""Results as plain text for a terminal: learning curves, the report by class, mistakes."""
 
 from __future__ import annotations
 

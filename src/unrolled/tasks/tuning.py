@@ -266,7 +266,7 @@ def _meant(part: Range | Choice, given: Any) -> Any:
 def _optuna() -> Any:
     try:
         import optuna
-        import optuna.storages.journal
+        import optuna.storages.journal  # pyright: ignore[reportUnusedImport]
     except ModuleNotFoundError as error:
         raise UserError(
             "a search needs optuna, which is not installed: pip install 'unrolled[tune]'"
