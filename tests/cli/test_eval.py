@@ -124,12 +124,21 @@ def test_what_is_no_model_of_ours(unrolled: Command, fake: Path, data: Path, con
     )
 
 
-@pytest.mark.parametrize("command", ["sample", "score", "export c"])
-def test_commands_for_other_models_say_what_they_take(unrolled: Command, fake: Path, command: str):
+@pytest.mark.parametrize(
+    ("command", "takes"),
+    [
+        ("sample", "a language model or a generator"),
+        ("score", "a language model"),
+        ("export c", "a language model"),
+    ],
+)
+def test_commands_for_other_models_say_what_they_take(
+    unrolled: Command, fake: Path, command: str, takes: str
+):
     words = [*command.split(), fake, *(["x.txt"] if command == "score" else [])]
     done = unrolled(*words)
     assert done.status == 2
     assert done.err == (
-        f"unrolled: error: unrolled {command} takes a language model, and {fake} holds a "
+        f"unrolled: error: unrolled {command} takes {takes}, and {fake} holds a "
         "classifier: try unrolled eval, unrolled predict or unrolled info\n"
     )

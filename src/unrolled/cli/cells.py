@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from unrolled.cell import Cell
 from unrolled.cells import CELLS
-from unrolled.cli.equations import equations
+from unrolled.cli.equations import equations, typeset
 from unrolled.cli.options import Options, pick
 from unrolled.models.layers import find_cell
 
@@ -42,7 +42,7 @@ def run(arguments: list[str]) -> int:
 
 
 def _shown(cell: Cell, config: CellsConfig) -> str:
-    text = cell.latex() if config.latex else equations(cell)
+    text = typeset(cell) if config.latex else equations(cell)
     return f"{cell.name}{_summary(cell)}\n{textwrap.indent(text, '  ')}"
 
 

@@ -11,6 +11,8 @@ import re
 import unicodedata
 
 from unrolled.cell import Cell
+from unrolled.errors import CellError
+from unrolled.latex import latex
 
 _TOKEN = re.compile(r"\\\\|\\[a-zA-Z]+|\\.|[{}^_]|\s+|[^\\{}^_\s]")
 _SYMBOLS = {
@@ -31,11 +33,24 @@ _TIMES = {"t", "t-1"}
 
 def equations(cell: Cell) -> str:
     """A cell's equations, one a line, their signs of equality below each other."""
-    body = cell.latex().removeprefix("\\begin{aligned}\n").removesuffix("\n\\end{aligned}")
+    body = typeset(cell).removeprefix("\\begin{aligned}\n").removesuffix("\n\\end{aligned}")
     rows = [_plain(line).split("&=") for line in body.split(" \\\\\n")]
     sides = [(left.strip(), right.strip()) for left, right in rows]
     width = max(_width(left) for left, _ in sides)
     return "\n".join(f"{left}{' ' * (width - _width(left))} = {right}" for left, right in sides)
+
+
+def typeset(cell: Cell) -> str:
+    """A cell's equations as LaTeX, also of one that needs its input as long as its state.
+
+    Raises:
+        CellError: where the cell runs at no such sizes.
+    """
+    sizes = cell.example_sizes()
+    try:
+        return latex(cell.graph(sizes))
+    except CellError:
+        return latex(cell.graph({**sizes, "D": sizes["H"]}))
 
 
 def _width(text: str) -> int:

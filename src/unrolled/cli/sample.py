@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import sys
 from dataclasses import dataclass
+from importlib import import_module
 
 from unrolled.cli.device import find_device
 from unrolled.cli.model_words import refuse_others
 from unrolled.cli.options import Options, pick
 from unrolled.data.vocabulary import UNK
 from unrolled.models.language_model import LanguageModel
+from unrolled.models.loading import kind_of
+
+# What other models are sampled by, with options of their own.
+_OTHERS = {"generator": "unrolled.cli.sample_generator"}
 
 
 @dataclass(frozen=True)
@@ -37,17 +42,21 @@ class TextConfig:
 
 def run(arguments: list[str]) -> int:
     """Writes, and gives the exit status."""
+    if arguments and not arguments[0].startswith("-"):
+        refuse_others(arguments[0], "sample", ["language model", *_OTHERS])
+        module = _OTHERS.get(kind_of(arguments[0]))
+        if module is not None:
+            return import_module(module).run(arguments)
     options = Options(
         "sample",
         "MODEL [options]",
-        "Let a language model write.",
+        "Let a language model write. A generator has other options: unrolled sample MODEL --help.",
         'unrolled sample runs/lm --prompt "def " --temperature 0.5 --seed 1',
     )
     options.add_argument("model", type=str, metavar="MODEL", help="the model's directory")
     options.add_fields(TextConfig)
     values = options.read(arguments)
     text = pick(TextConfig, values)
-    refuse_others(values["model"], "sample", ["language model"])
     model = LanguageModel.from_pretrained(values["model"], find_device(text.device))
     pieces = model.generate(
         text.prompt, text.length, text.temperature, text.top_k, text.top_p, text.seed

@@ -27,3 +27,6 @@ __all__ = [
     "TaggerConfig",
     "TaggerInputs",
 ]
+from unrolled.models.loading import load
+
+__all__ = ["LanguageModel", "LanguageModelConfig", "load"]

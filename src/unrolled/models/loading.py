@@ -17,7 +17,7 @@ MODELS: dict[str, tuple[str, str]] = {
     "language model": ("unrolled.models.language_model", "LanguageModel"),
     "classifier": ("unrolled.models.classifier", "Classifier"),
     "tagger": ("unrolled.models.tagger", "Tagger"),
-    "encoder-decoder": ("unrolled.models.seq2seq", "Seq2Seq"),
+    "sequence to sequence model": ("unrolled.models.seq2seq", "Seq2Seq"),
     "generator": ("unrolled.models.generator", "Generator"),
     "forecaster": ("unrolled.models.forecaster", "Forecaster"),
 }

@@ -25,7 +25,7 @@ _OF_MODELS = {
     "language model": "lm",
     "classifier": "classify",
     "tagger": "tag",
-    "encoder-decoder": "translate",
+    "sequence to sequence model": "translate",
     "generator": "generate",
     "forecaster": "forecast",
 }
