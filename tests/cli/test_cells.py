@@ -72,12 +72,15 @@ def test_without_a_name_all_are_shown(unrolled: Command):
 
 
 def test_a_residual_cell_has_an_input_as_long_as_its_output(unrolled: Command):
-    assert unrolled("cells", "residual(elman)").out == """\
+    assert (
+        unrolled("cells", "residual(elman)").out
+        == """\
 residual(elman)
   h[t]   = tanh(W_xh x[t] + W_hh h[t-1] + b_h)
   y_1[t] = h[t] + x[t]
   y[t]   = y_1[t]
 """
+    )
 
 
 def test_latex(unrolled: Command):
