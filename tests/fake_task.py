@@ -112,6 +112,8 @@ def _not_here(*_: object) -> Any:
 KIND = Kind(
     name="classify",
     summary="a test",
+    reads="Lines.",
+    example="lines.txt",
     model=FakeModel,
     data=FakeData,
     config=FakeConfig,

@@ -43,7 +43,6 @@ LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
 ONLY = {"data": {"errors"}}
 
 # Installed with an extra only; `import unrolled` must do without.
-EXTRAS = ("jsonargparse", "yaml", "tqdm", "tensorboard", "onnx", "onnxruntime", "keras", "pyarrow")
 EXTRAS = (
     "jsonargparse",
     "yaml",
@@ -52,8 +51,15 @@ EXTRAS = (
     "onnx",
     "onnxruntime",
     "keras",
+    "lightning",
     "matplotlib",
+    "mido",
     "optuna",
+    "pandas",
+    "pyarrow",
+    "scipy",
+    "sklearn",
+    "statsmodels",
 )
 
 

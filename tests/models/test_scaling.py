@@ -36,11 +36,11 @@ def test_each_window_is_as_a_plain_loop_has_it(scaling: Scaling, season: int):
         k = int(found.lengths[b])
         assert k == len(inputs)
         # A mean of at most 9 numbers, a difference and a division.
-        close = {"rtol": 16 * np.finfo(float).eps, "atol": 16 * np.finfo(float).eps}
-        np.testing.assert_allclose(found.inputs[:k, b], inputs, **close)
+        eps = 16 * float(np.finfo(float).eps)
+        np.testing.assert_allclose(found.inputs[:k, b], inputs, rtol=eps, atol=eps)
         assert not found.inputs[k:, b].any()
-        np.testing.assert_allclose(found.anchor[:, b], anchor, **close)
-        np.testing.assert_allclose(found.scale[b], unit, **close)
+        np.testing.assert_allclose(found.anchor[:, b], anchor, rtol=eps, atol=eps)
+        np.testing.assert_allclose(found.scale[b], unit, rtol=eps, atol=eps)
 
 
 @pytest.mark.parametrize("scaling", SCALINGS)

@@ -161,8 +161,8 @@ def test_autocast_gives_nearly_the_same(name: str):
         found = model.loss(source, targets)
     assert found.dtype == torch.float32
     found.backward()
-    # 15 targets, whose losses each change by at most twice as much as a logit: by some six roundings
-    # to 8 bits on its way.
+    # 15 targets, whose losses each change by at most twice as much as a logit: by some six
+    # roundings to 8 bits on its way.
     largest = float(model(*pairs()).detach().abs().max())
     assert abs(found.item() - exact.item()) < 15 * 2 * 6 * 2**-9 * largest
     assert found.item() != exact.item()

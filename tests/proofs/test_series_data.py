@@ -3,7 +3,6 @@
 from pathlib import Path
 
 from proofs.series_data import co2, sunspots, write
-
 from unrolled.data.frequency import Frequency
 from unrolled.data.readers.reading import Reading
 from unrolled.data.rows import find_rows

@@ -18,7 +18,7 @@ from unrolled.models.classifier import Classifier, ClassifierConfig
 from unrolled.tasks.classify import KIND, ClassifyPrediction, class_weights
 from unrolled.tasks.classify_data import ClassifyData, moments
 from unrolled.tasks.classify_report import by_class, log_probabilities, targets
-from unrolled.tasks.kind import Prepared
+from unrolled.tasks.kind import Cache, Prepared
 from unrolled.train.config import TrainConfig
 
 SMALL = ClassifierConfig("gru", 12, embedding_size=8, dropout=0.0, pooling="last")
@@ -35,7 +35,7 @@ def letters(tmp_path: Path) -> Path:
 
 
 def prepared(path: Path, tmp_path: Path, data: Any = CHARACTERS, config: Any = SMALL) -> Prepared:
-    return KIND.prepare([str(path)], data, config, TRAIN, tmp_path / "cache")
+    return KIND.prepare([str(path)], data, config, TRAIN, Cache(tmp_path / "cache"))
 
 
 def learn(run: Prepared, epochs: int = 15) -> Any:
@@ -87,7 +87,7 @@ def test_the_vocabulary_is_that_of_the_training_part(tmp_path: Path):
     own = tmp_path / "own.tsv"
     own.write_text("text\tlabel\nxyz\tA\n")
     data = replace(CHARACTERS, test=str(own))
-    run = KIND.prepare([str(path)], data, SMALL, TRAIN, tmp_path / "cache")
+    run = KIND.prepare([str(path)], data, SMALL, TRAIN, Cache(tmp_path / "cache"))
     assert set(run.model.inputs.tokens) == {"a", "b", "c", "<unk>"}
     assert run.report is not None
     assert run.report(run.model).on == "1 examples"

@@ -3,18 +3,19 @@
 import json
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
 import torch
 
+from unrolled.data.series_windows import WindowBatches
 from unrolled.errors import DataError
 from unrolled.models.forecaster import Forecaster
 from unrolled.models.forecaster_config import ForecasterConfig
 from unrolled.tasks import forecast_report
 from unrolled.tasks.forecast import KIND, ForecastData, ForecastPrediction, count, loss
-from unrolled.tasks.kind import Prepared
+from unrolled.tasks.kind import Cache, Prepared
 
 TRAIN = SimpleNamespace(batch_size=8, seed=0)
 CONFIG = ForecasterConfig("gru", 8, season=6, horizon=3, context=18)
@@ -38,7 +39,7 @@ def prepared(
     file: str, data: ForecastData | None = None, config: ForecasterConfig = CONFIG
 ) -> Prepared:
     torch.manual_seed(0)
-    return KIND.prepare([file], data or ForecastData(smoothing=False), CONFIG, TRAIN, Path())
+    return KIND.prepare([file], data or ForecastData(smoothing=False), CONFIG, TRAIN, Cache(Path()))
 
 
 def learn(run: Prepared, steps: int) -> None:
@@ -78,7 +79,7 @@ def test_a_loop_by_hand_learns_to_do_better_than_the_last_season(tmp_path: Path)
 
 def test_parts_follow_each_other_in_time_and_targets_stay_inside(tmp_path: Path):
     run = prepared(file_of(tmp_path, {"id": ["a"] * 50 + ["b"] * 100, "value": wave(150)}))
-    at = run.task.training.windows.origins
+    at = cast(WindowBatches, run.task.training).windows.origins
     for which, n in ((0, 32), (1, 64)):  # 80 % of 80 % of 50 and of 100
         places = at[at[:, 0] == which, 1]
         assert (places.min(), places.max()) == (6, n - 3)
@@ -118,7 +119,7 @@ def test_the_loss_is_a_sum_over_values_in_units_of_the_past(tmp_path: Path):
 
 def test_baselines_stand_on_the_same_origins(tmp_path: Path):
     run = prepared(file_of(tmp_path, {"value": wave(60)}))
-    training = run.task.training.windows
+    training = cast(WindowBatches, run.task.training).windows
     judged = training.part(training.origins[:, 1] >= 12)
     compared = forecast_report.compare(run.model, judged, False)
     values = judged.series[0].values

@@ -14,7 +14,7 @@ from unrolled.errors import DataError
 from unrolled.models.generator import Generator
 from unrolled.models.generator_config import GeneratorConfig
 from unrolled.tasks.generate import KIND, GenerateData, GeneratePrediction
-from unrolled.tasks.kind import Prepared
+from unrolled.tasks.kind import Cache, Prepared
 from unrolled.train.config import TrainConfig
 
 SMALL = GeneratorConfig(hidden_size=8, embedding_size=4, label_size=2)
@@ -46,7 +46,7 @@ def roll_file(path: Path, *, keys: int = 88, **parts: Sequence[int]) -> str:
 def prepared(words: list[str], root: Path, seed: int = 0, **data: Any) -> Prepared:
     torch.manual_seed(0)
     train = TrainConfig(batch_size=4, seed=seed)
-    return KIND.prepare(words, GenerateData(**data), SMALL, train, root / "cache")
+    return KIND.prepare(words, GenerateData(**data), SMALL, train, Cache(root / "cache"))
 
 
 def refused(words: list[str], root: Path, **data: Any) -> str:
@@ -281,8 +281,6 @@ def test_predictions_are_a_sequence_for_each_line(tmp_path: Path):
         {"error": "there is no label 'sideways': the model knows down, up"},
         {"error": "the start is empty: give at least one step, or leave it out"},
     ]
-    assert run.samples is not None
-    assert [line.split(":")[0] for line in run.samples(run.model).splitlines()] == ["down", "up"]
 
 
 def test_predicted_rolls_are_the_keys_that_are_on(tmp_path: Path):

@@ -14,7 +14,7 @@ from classified_data import tagger, write_conll
 from unrolled.errors import DataError
 from unrolled.models.tagger import Tagger
 from unrolled.models.tagger_inputs import TaggerConfig
-from unrolled.tasks.kind import Prepared
+from unrolled.tasks.kind import Cache, Prepared
 from unrolled.tasks.spans import counts
 from unrolled.tasks.tag import KIND, TagPrediction
 from unrolled.tasks.tag_data import TagData, tag_names, usual_tags
@@ -51,7 +51,7 @@ def path(tmp_path: Path) -> Path:
 
 
 def prepared(path: Path, tmp_path: Path, data: TagData = CHUNKS) -> Prepared:
-    return KIND.prepare([str(path)], data, SMALL, TRAIN, tmp_path / "cache")
+    return KIND.prepare([str(path)], data, SMALL, TRAIN, Cache(tmp_path / "cache"))
 
 
 def learn(run: Prepared, epochs: int = 12) -> Any:

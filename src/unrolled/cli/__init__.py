@@ -11,10 +11,15 @@ from io import TextIOWrapper
 
 from unrolled.errors import UnrolledError
 
-# Each command's words, the module whose run() does it, and what it is for. A module is imported
-# when it is asked for, since most of them need torch.
+# Each command's words, the module whose run() does it (behind a colon what it is given besides the
+# words), and what it is for. A module is imported when it is asked for, since most need torch.
 COMMANDS: dict[tuple[str, ...], tuple[str, str]] = {
-    ("train", "lm"): ("unrolled.cli.train_lm", "train a language model on text"),
+    ("train", "lm"): ("unrolled.cli.train:lm", "train a language model on text"),
+    ("train", "classify"): ("unrolled.cli.train:classify", "a class for each sequence"),
+    ("train", "tag"): ("unrolled.cli.train:tag", "a tag for each word of a sentence"),
+    ("train", "translate"): ("unrolled.cli.train:translate", "a sequence into another one"),
+    ("train", "generate"): ("unrolled.cli.train:generate", "sequences from labels, music too"),
+    ("train", "forecast"): ("unrolled.cli.train:forecast", "the next values of series"),
     ("tune",): ("unrolled.cli.tune", "search for the settings of a model that do best"),
     ("eval",): ("unrolled.cli.eval", "say how a model does on data, beside a baseline"),
     ("predict",): ("unrolled.cli.predict", "answer each line of a file with a line of JSON"),
@@ -80,7 +85,8 @@ def _command(words: list[str]) -> int:
         return 0
     for command, (module, _) in COMMANDS.items():
         if tuple(words[: len(command)]) == command:
-            return _imported(module)(words[len(command) :])
+            name, _, given = module.partition(":")
+            return _imported(name)(words[len(command) :], *filter(None, [given]))
     begun = [command for command in COMMANDS if command[0] == words[0]]
     if begun and (len(words) == 1 or words[1] in ("-h", "--help")):
         print(_overview(begun))
@@ -93,7 +99,7 @@ def _command(words: list[str]) -> int:
     return WRONG_INPUT
 
 
-def _imported(module: str) -> Callable[[list[str]], int]:
+def _imported(module: str) -> Callable[..., int]:
     try:
         return import_module(module).run
     except ModuleNotFoundError as error:

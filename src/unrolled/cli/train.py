@@ -6,7 +6,7 @@ import json
 import shlex
 import shutil
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
@@ -16,11 +16,13 @@ from tqdm import tqdm
 
 import unrolled.cli.train_settings as train_settings
 from unrolled.cli.device import compute_deterministically, find_device
+from unrolled.cli.eval import terminal_width
 from unrolled.cli.options import pick
 from unrolled.cli.progress import Progress
 from unrolled.cli.samples import SampleConfig, Samples
 from unrolled.data.files import staged
 from unrolled.errors import TrainingError
+from unrolled.tasks import render
 from unrolled.tasks.kind import Cache, Kind, Prepared
 from unrolled.tasks.report import Report
 from unrolled.tasks.table import kind_called
@@ -29,6 +31,7 @@ from unrolled.train.directory import RunDirectory, Settings
 from unrolled.train.observe import Observer
 from unrolled.train.processes import Processes, joined, started_as
 from unrolled.train.progress import Result
+from unrolled.train.task import Metric
 from unrolled.train.tensorboard import TensorBoard
 from unrolled.train.trainer import Trainer
 
@@ -74,6 +77,7 @@ def train(
     begun: Settings | None,
     device: torch.device,
     processes: Processes,
+    watch: Callable[[Metric], Observer] | None = None,
 ) -> Result:
     """Trains with these options, and writes the report on held-out data at a run's end.
 
@@ -84,6 +88,7 @@ def train(
         begun: What the run was begun with, where it goes on.
         device: Where to compute.
         processes: Those that train together.
+        watch: From the figure that decides to one more who sees the run go by.
     """
     # Whatever is wrong with the settings is to be said before the data is read.
     config = pick(TrainConfig, values)
@@ -130,6 +135,8 @@ def train(
             for note in trainer.notes:
                 _note(note)
             _say_what(prepared, model_config, trainer, device, processes)
+        if watch is not None:
+            observers = [*observers, watch(prepared.task.metric)]
         result = trainer.run(observers)
         if processes.first and result.ending in ("complete", "early") and prepared.report:
             best = kind.model.from_pretrained(directory.path, device)
@@ -167,7 +174,7 @@ def _observers(
 def _write_report(report: Report, directory: RunDirectory) -> None:
     with staged(directory.training / REPORT) as file:
         file.write((json.dumps(report.to_dict(), indent=1) + "\n").encode())
-    print(report)
+    print(render.to_text(report, terminal_width()))
 
 
 def _environment(device: torch.device) -> dict[str, str | int]:

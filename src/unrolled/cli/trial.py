@@ -5,8 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from unrolled.cli import train_settings
+from unrolled.cli.device import compute_deterministically, find_device
+from unrolled.cli.train import train
 from unrolled.tasks.kind import Kind
 from unrolled.tasks.tuning import Outcome, Watch
+from unrolled.train.directory import RunDirectory
+from unrolled.train.observe import Observer
+from unrolled.train.processes import Processes
+from unrolled.train.task import Metric
 
 
 def train_trial(
@@ -21,4 +28,19 @@ def train_trial(
         device: Where to compute.
         watch: From the figure that decides to who is told how the run goes.
     """
-    raise NotImplementedError
+    place = find_device(device)
+    compute_deterministically(place)
+    metrics: list[Metric] = []
+
+    def observed(metric: Metric) -> Observer:
+        metrics.append(metric)
+        return watch(metric)
+
+    # What a search does not ask for is as train has it by itself, but that nothing is shown.
+    others = train_settings.options(kind).read([])
+    quiet = {"samples": 0} if kind.draw else {}
+    where = {"output": str(directory), "device": device, "overwrite": True}
+    every = {**others, **quiet, **values, **where}
+    result = train(kind, every, RunDirectory(directory), None, place, Processes(), observed)
+    stopped = result.ending == "interrupted"
+    return Outcome(result.progress.best, metrics[0], stopped)

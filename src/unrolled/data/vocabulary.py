@@ -181,7 +181,7 @@ class Vocabulary:
     @property
     def unit(self) -> str:
         """What a token is, in a word."""
-        return {"char": "character", "byte": "byte", "word": "word"}[self.kind]
+        return {"char": "character", "byte": "byte", "word": "word", "item": "token"}[self.kind]
 
     @property
     def dtype(self) -> np.dtype[np.unsignedinteger[Any]]:

@@ -7,6 +7,7 @@ from unrolled.models.forecaster_config import ForecasterConfig
 from unrolled.models.generator import Generator
 from unrolled.models.generator_config import GeneratorConfig
 from unrolled.models.language_model import LanguageModel
+from unrolled.models.loading import load
 from unrolled.models.seq2seq import Seq2Seq
 from unrolled.models.seq2seq_config import Seq2SeqConfig
 from unrolled.models.tagger import Tagger
@@ -26,7 +27,5 @@ __all__ = [
     "Tagger",
     "TaggerConfig",
     "TaggerInputs",
+    "load",
 ]
-from unrolled.models.loading import load
-
-__all__ = ["LanguageModel", "LanguageModelConfig", "load"]

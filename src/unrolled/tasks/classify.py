@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -30,7 +29,7 @@ from unrolled.tasks.classify_data import (
     vocabulary,
 )
 from unrolled.tasks.classify_report import figures, report, targets
-from unrolled.tasks.kind import Kind, Prepared
+from unrolled.tasks.kind import Cache, Kind, Prepared
 from unrolled.tasks.parts import divide
 from unrolled.tasks.report import Report
 from unrolled.train.config import TrainConfig
@@ -62,7 +61,7 @@ def prepare(
     data: ClassifyData,
     config: ClassifierConfig,
     train: TrainConfig,
-    cache: Path,
+    cache: Cache,
 ) -> Prepared:
     """A run on labelled data.
 
@@ -79,7 +78,7 @@ def prepare(
     torch.manual_seed(train.seed)
     model = Classifier(config, classes.names, inputs)
 
-    examples = rows.examples(model, cache)
+    examples = rows.examples(model, cache.directory)
     learned = examples.part(learn)
     if data.values:
         model.standardise(*moments(learned))
@@ -205,7 +204,7 @@ def _part(
     own: str | None,
     data: ClassifyData,
     model: Classifier,
-    cache: Path,
+    cache: Cache,
     bad: BadRows,
 ) -> Examples | None:
     if own is not None:
@@ -252,6 +251,10 @@ def _facts(
 KIND = Kind(
     name="classify",
     summary="a class for each sequence: text by characters, bytes or words, or real values",
+    reads="Examples are a folder of a file for each class with an example a line, a folder of "
+    "folders with a file an example, or CSV, TSV, JSON lines or Parquet files with columns text "
+    "and label.",
+    example="names --tokens char",
     model=Classifier,
     data=ClassifyData,
     config=ClassifierConfig,

@@ -10,7 +10,6 @@ import hashlib
 import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
@@ -37,7 +36,7 @@ from unrolled.tasks.forecast_data import (
     windows,
 )
 from unrolled.tasks.forecast_report import compare, report
-from unrolled.tasks.kind import Kind, Prepared
+from unrolled.tasks.kind import Cache, Kind, Prepared
 from unrolled.tasks.report import Report
 from unrolled.train.task import Task
 
@@ -90,7 +89,7 @@ def task(training: Windows, validation: Windows | None, batch_size: int, seed: i
 
 
 def prepare(
-    words: Sequence[str], data: ForecastData, config: ForecasterConfig, train: Any, directory: Path
+    words: Sequence[str], data: ForecastData, config: ForecasterConfig, train: Any, cache: Cache
 ) -> Prepared:
     """A run that learns from the series of these files.
 
@@ -99,7 +98,7 @@ def prepare(
         data: How they are read and divided.
         config: The model.
         train: Whose ``batch_size`` and ``seed`` are read.
-        directory: Not used: series are held in memory, 8 bytes a value.
+        cache: Not used: series are held in memory, 8 bytes a value.
 
     Raises:
         DataError: where the series can't be used.
@@ -261,6 +260,9 @@ def _series_of(line: str) -> dict[str, Any]:
 KIND = Kind(
     name="forecast",
     summary="forecast series: quantiles of the next values, several series, covariates",
+    reads="Series are CSV, TSV, JSON lines or Parquet files with a column of values; columns of "
+    "times, of the series' names and of covariates are options.",
+    example="sales.csv --value sold --time day --horizon 14",
     model=Forecaster,
     data=ForecastData,
     config=ForecasterConfig,

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
-from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -29,7 +28,7 @@ from unrolled.tasks.generate_data import (
     read_parts,
 )
 from unrolled.tasks.generate_report import count, report, validation
-from unrolled.tasks.kind import Kind, Prepared
+from unrolled.tasks.kind import Cache, Kind, Prepared
 from unrolled.tasks.report import Report
 from unrolled.train.config import TrainConfig
 from unrolled.train.task import State, Task
@@ -73,7 +72,7 @@ def prepare(
     data: GenerateData,
     config: GeneratorConfig,
     train: TrainConfig,
-    directory: Path,
+    cache: Cache,
 ) -> Prepared:
     """A run that learns to generate sequences like those of the data.
 
@@ -82,12 +81,13 @@ def prepare(
         ModelError: where the model can't be built.
     """
     bad = BadRows(data.skip_bad)
-    parts = read_parts(words, data, train.seed, directory, bad)
+    parts = read_parts(words, data, train.seed, cache.directory, bad)
     encoding = parts.encoding
     frames = encoding.vocabulary is None
     size = encoding.keys if encoding.vocabulary is None else len(encoding.vocabulary)
     background = count(parts.train, len(encoding.labels), size, frames=frames)
     steps = encoding.vocabulary or encoding.keys
+    torch.manual_seed(train.seed)
     model = Generator(config, encoding.labels, steps, background)
     valid, held = parts.valid, parts.test or parts.valid
     task = Task(
@@ -103,7 +103,7 @@ def prepare(
         (*_facts(parts, bad),),
         "-".join(fingerprint(p) for p in (parts.train, valid, parts.test) if p is not None),
         None if held is None else lambda m: report(m, held, on, _BATCH),
-        None if frames else partial(_sample, seed=train.seed),
+        "frame" if encoding.vocabulary is None else encoding.vocabulary.unit,
     )
 
 
@@ -148,14 +148,6 @@ def _plain(drawn: str | NDArray[np.uint8]) -> dict[str, Any]:
     return {"keys": [np.flatnonzero(frame).tolist() for frame in drawn]}
 
 
-def _sample(model: Generator, seed: int) -> str:
-    """A text of each of the first labels."""
-    drawn = (
-        (label, model.generate(label, length=_SAMPLE, seed=seed)) for label in model.labels[:5]
-    )
-    return "\n".join(f"{label}: {text}" for label, text in drawn)
-
-
 def _facts(parts: Parts, bad: BadRows) -> Iterator[str]:
     encoding = parts.encoding
     named: Mapping[str, Examples | None] = {
@@ -180,6 +172,9 @@ def _facts(parts: Parts, bad: BadRows) -> Iterator[str]:
 KIND = Kind(
     name="generate",
     summary="from a label to a sequence: a text, or a piano roll",
+    reads="Examples are a folder of a file for each label with an example a line, CSV, TSV, JSON "
+    "lines or Parquet files with columns text and label, or piano rolls (.mat, .npz, .npy, MIDI).",
+    example="names",
     model=Generator,
     data=GenerateData,
     config=GeneratorConfig,

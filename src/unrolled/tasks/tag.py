@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -21,7 +20,7 @@ from unrolled.data.fingerprint import fingerprint
 from unrolled.errors import DataError
 from unrolled.models.tagger import Tagger
 from unrolled.models.tagger_inputs import TaggerConfig, TaggerInputs
-from unrolled.tasks.kind import Kind, Prepared
+from unrolled.tasks.kind import Cache, Kind, Prepared
 from unrolled.tasks.parts import divide
 from unrolled.tasks.report import Report
 from unrolled.tasks.tag_data import Column, TagData, Tagged, sentence_of, tag_names, usual_tags
@@ -38,7 +37,7 @@ class TagPrediction:
 
 
 def prepare(
-    words: Sequence[str], data: TagData, config: TaggerConfig, train: TrainConfig, cache: Path
+    words: Sequence[str], data: TagData, config: TaggerConfig, train: TrainConfig, cache: Cache
 ) -> Prepared:
     """A run on tagged sentences.
 
@@ -64,7 +63,7 @@ def prepare(
     torch.manual_seed(train.seed)
     model = Tagger(config, tags.names, inputs)
 
-    examples = tagged.examples(model, cache)
+    examples = tagged.examples(model, cache.directory)
     learned = examples.part(learn)
     known = [examples.sequences["words"][row] for row in learned.indices.tolist()]
     model.usual = tuple(
@@ -179,6 +178,9 @@ def _facts(model: Tagger, learned: Examples, parts: dict[str, Examples | None]) 
 KIND = Kind(
     name="tag",
     summary="a tag for each word of a sentence: parts of speech, chunks, names",
+    reads="Sentences are CoNLL files: a word a line, its columns between spaces, and a blank line "
+    "behind each sentence.",
+    example="train.txt --names word,pos,chunk --words word --tags pos",
     model=Tagger,
     data=TagData,
     config=TaggerConfig,
