@@ -80,18 +80,23 @@ def write(path: Path, words: Mapping[str, list[str]]) -> None:
             writer.writerows([word, each] for each in pronunciations)
 
 
+def written(source: Path, directory: Path) -> tuple[Path, Path]:
+    """Writes the training and the test file of a dictionary, and gives both."""
+    directory.mkdir(parents=True, exist_ok=True)
+    paths = directory / "train.tsv", directory / "test.tsv"
+    for path, words in zip(paths, split(dictionary(read(source))), strict=True):
+        write(path, words)
+    return paths
+
+
 def main() -> None:
     """Reads the command line and writes both files."""
     parser = argparse.ArgumentParser(description="Make pairs of letters and phonemes.")
     parser.add_argument("dictionary", type=Path, help="cmudict, or cmudict.zip")
     parser.add_argument("directory", type=Path, help="where train.tsv and test.tsv go")
     options = parser.parse_args()
-    train, test = split(dictionary(read(options.dictionary)))
-    options.directory.mkdir(parents=True, exist_ok=True)
-    for name, words in (("train", train), ("test", test)):
-        write(options.directory / f"{name}.tsv", words)
-        lines = sum(map(len, words.values()))
-        print(f"{name}.tsv: {len(words):,} words, {lines:,} pronunciations")
+    for path in written(options.dictionary, options.directory):
+        print(path)
 
 
 if __name__ == "__main__":

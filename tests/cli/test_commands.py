@@ -141,7 +141,7 @@ def test_each_command_has_help(unrolled: Command, command: str):
 def test_without_a_command_there_is_an_overview(unrolled: Command):
     assert unrolled().status == 2
     assert unrolled().out == unrolled("--help").out
-    assert unrolled("train").out.count("unrolled ") == 1
+    assert unrolled("train").out.count("unrolled train ") == 6
     assert unrolled("train", "--help").status == 0
 
 

@@ -112,7 +112,10 @@ def _imported(module: str) -> Callable[..., int]:
 
 
 def _overview(commands: Sequence[tuple[str, ...]] = tuple(COMMANDS)) -> str:
-    lines = [f"  unrolled {' '.join(command):10} {COMMANDS[command][1]}" for command in commands]
+    width = max(len(" ".join(command)) for command in commands)
+    lines = [
+        f"  unrolled {' '.join(command):{width}}  {COMMANDS[command][1]}" for command in commands
+    ]
     return "\n".join(
         [
             "Recurrent networks compiled from their equations.",

@@ -1,0 +1,140 @@
+"""Make ``docs/results.md`` of the runs in ``proofs/results``.
+
+python -m proofs.page           writes it
+python -m proofs.page --check   changes nothing, and exits 1 where it is stale
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from proofs.run import CELLS, Run, results
+from proofs.table import PROOFS, Proof, Target
+
+PAGE = Path(__file__).parent.parent / "docs" / "results.md"
+
+_INTRO = """<!-- Written by python -m proofs.page: run the proofs, then make the page. -->
+# Results
+
+What the tasks reach on public data, each by one command. The settings stand in `proofs/settings`;
+the figures are those of the report at the command's end, on the part that is held out, with its own
+95 % interval; where a cell was trained with several seeds, their median, lowest and highest.
+Settings were chosen for the first cell of a table, on validation parts, and are the same for each
+cell, so that the cells are compared as they are and not as they could be; `light_gru` is a cell of
+one's own (`proofs/cell.py`). Times are those of training by the clock, on a shared machine, and say
+little more than their order.
+
+`python -m proofs.run DATA` runs what is missing, `python -m proofs.page` makes this page."""
+
+
+def page() -> str:
+    """The whole page."""
+    return "\n\n".join([_INTRO, *filter(None, map(_section, PROOFS))]) + "\n"
+
+
+def _section(proof: Proof) -> str:
+    runs = results(proof.name)
+    if not runs:
+        return f"## {proof.title}\n\nNot run yet. {proof.protocol}"
+    first = runs[0]
+    parts = [
+        f"## {proof.title}",
+        proof.protocol,
+        f"```bash\n{first.command}\n```",
+        _targets(proof, [r for r in runs if r.cell == first.cell]),
+        _cells(proof, runs),
+        f"On {', '.join(dict.fromkeys(r.machine for r in runs))}, "
+        f"{'one thread' if first.threads == 1 else f'{first.threads} threads'}.",
+    ]
+    return "\n\n".join(parts)
+
+
+def _targets(proof: Proof, runs: Sequence[Run]) -> str:
+    lines = [
+        "| figure | asked | reached | 95 % interval, seed 0 | baseline |",
+        "| --- | --- | --- | --- | --- |",
+    ]
+    for target in proof.targets:
+        found = [_figure(run, target.figure) for run in runs]
+        middle = _middle(found)
+        sign = "≤" if target.better == "lower" else "≥"
+        limit = target.limit
+        if limit == "baseline":
+            asked = "better than the baseline"
+        else:
+            asked = f"{sign} {_shown(limit, found[0])}"
+        verdict = "" if target.reached(middle["value"], middle["baseline"]) else " — **missed**"
+        baseline = "" if middle["baseline"] is None else _shown(middle["baseline"], middle)
+        lines.append(
+            f"| {target.figure} | {asked} | {_spread(found)}{verdict} | "
+            f"{_shown(found[0]['low'], middle)} to {_shown(found[0]['high'], middle)} | "
+            f"{baseline} ({middle['baseline_name']}) |"
+        )
+    return "\n".join(lines)
+
+
+def _cells(proof: Proof, runs: Sequence[Run]) -> str:
+    names = [target.figure for target in proof.targets]
+    lines = [
+        f"| cell | {' | '.join(names)} | parameters | steps | seconds | seeds |",
+        "| --- | " + "--- | " * (len(names) + 4),
+    ]
+    for cell in CELLS:
+        of_cell = [run for run in runs if run.cell == cell]
+        if not of_cell:
+            continue
+        figures = [_spread([_figure(run, name) for run in of_cell]) for name in names]
+        lines.append(
+            f"| `{cell.rpartition(':')[2]}` | {' | '.join(figures)} | "
+            f"{of_cell[0].parameters:,} | {statistics.median(r.steps for r in of_cell):,.0f} | "
+            f"{statistics.median(r.seconds for r in of_cell):,.0f} | {len(of_cell)} |"
+        )
+    return "\n".join(lines)
+
+
+def _figure(run: Run, name: str) -> dict[str, Any]:
+    return next(figure for figure in run.figures if figure["name"] == name)
+
+
+def _middle(figures: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """The figure of the middle run; of two, the worse is as far from it as the better."""
+    return sorted(figures, key=lambda f: f["value"])[(len(figures) - 1) // 2]
+
+
+def _spread(figures: Sequence[dict[str, Any]]) -> str:
+    values = sorted(f["value"] for f in figures)
+    shown = _shown(_middle(figures)["value"], figures[0])
+    if len(values) == 1:
+        return shown
+    return f"{shown} ({_shown(values[0], figures[0])} to {_shown(values[-1], figures[0])})"
+
+
+def _shown(value: float, figure: dict[str, Any]) -> str:
+    return f"{100 * value:.2f} %" if figure["unit"] == "%" else f"{value:.3f}"
+
+
+def reached(proof: Proof, target: Target) -> bool:
+    """Whether the middle run of the first cell that was run is as good as it must be."""
+    runs = results(proof.name)
+    middle = _middle([_figure(r, target.figure) for r in runs if r.cell == runs[0].cell])
+    return target.reached(middle["value"], middle["baseline"])
+
+
+def main() -> None:
+    """Reads the command line, and writes or checks the page."""
+    parser = argparse.ArgumentParser(description="Make docs/results.md.")
+    parser.add_argument("--check", action="store_true", help="say whether it is stale")
+    made = page()
+    if not parser.parse_args().check:
+        PAGE.write_text(made, "utf-8")
+    elif not PAGE.exists() or PAGE.read_text("utf-8") != made:
+        sys.exit("docs/results.md is stale: python -m proofs.page")
+
+
+if __name__ == "__main__":
+    main()
