@@ -148,7 +148,7 @@ def main() -> None:
                     there = {(r.cell, r.seed) for r in results(proof.name)}
                     if (cell, seed) not in there or options.again:
                         print(f"── {proof.name}, {cell}, seed {seed}", flush=True)
-                        keep(carry_out(proof, cell, seed, words, work / proof.name))
+                        keep(carry_out(proof, cell, seed, words, work / "model" / proof.name))
 
 
 class _Formatter(argparse.RawDescriptionHelpFormatter):

@@ -113,7 +113,7 @@ def test_real_values_from_json_lines(tmp_path: Path):
         lines.append({"x": x, "y": sorted(x, reverse=not up), "label": "up" if up else "down"})
     path = tmp_path / "data.jsonl"
     path.write_text("".join(json.dumps(line) + "\n" for line in lines))
-    data = ClassifyData(values=("x", "y"))
+    data = ClassifyData(numbers=("x", "y"))
     run = prepared(path, tmp_path, data)
     learned: Any = run.task.training
     values = np.concatenate(
@@ -267,7 +267,7 @@ class TestRefuses:
     def test_a_missing_value(self, tmp_path: Path):
         path = tmp_path / "d.jsonl"
         path.write_text('{"x": [1, 2], "label": "a"}\n{"x": [1, NaN], "label": "b"}\n')
-        assert self.refused(path, tmp_path, ClassifyData(values=("x",))) == (
+        assert self.refused(path, tmp_path, ClassifyData(numbers=("x",))) == (
             f"{path}, line 2: the column 'x' is nan where a finite number is expected. Mend it, or "
             "skip bad rows with --skip-bad N"
         )
@@ -275,8 +275,8 @@ class TestRefuses:
     def test_columns_of_another_model(self, tmp_path: Path):
         model = Classifier(SMALL, ("a", "b"), ("x", "y"))
         with pytest.raises(DataError) as caught:
-            KIND.evaluate(model, [str(letters(tmp_path))], ClassifyData(values=("z",)))
-        assert str(caught.value) == ("the model reads the columns x, y, not z: leave --values out")
+            KIND.evaluate(model, [str(letters(tmp_path))], ClassifyData(numbers=("z",)))
+        assert str(caught.value) == ("the model reads the columns x, y, not z: leave --numbers out")
 
     def test_options_out_of_range(self, tmp_path: Path):
         with pytest.raises(DataError) as caught:

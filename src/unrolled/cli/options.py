@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NoReturn, TypeVar, cast
 
 from docstring_parser import parse_from_object
-from jsonargparse import ActionYesNo, ArgumentParser, DefaultHelpFormatter
+from jsonargparse import ActionYesNo, ArgumentParser, DefaultHelpFormatter, Namespace
 
 from unrolled.errors import UserError
 
@@ -110,6 +110,8 @@ class Options(ArgumentParser):
         hints = typing.get_type_hints(kind)
         for field in dataclasses.fields(kind):
             hint, name = hints[field.name], prefix + field.name
+            if hasattr(Namespace, name):
+                raise ValueError(f"what is parsed has no room for an option {name!r}: rename it")
             factory = field.default_factory
             default = field.default if factory is dataclasses.MISSING else factory()
             text = (help_of[field.name] or "").replace("\n", " ").rstrip(".")

@@ -74,13 +74,13 @@ def prepare(
     named = rows.labels()
     classes = Labels.build(named)
     learn, validate, test = divide(len(named), data, train.seed, named)
-    inputs = tuple(data.values) or vocabulary(rows, learn)
+    inputs = tuple(data.numbers) or vocabulary(rows, learn)
     torch.manual_seed(train.seed)
     model = Classifier(config, classes.names, inputs)
 
     examples = rows.examples(model, cache.directory)
     learned = examples.part(learn)
-    if data.values:
+    if data.numbers:
         model.standardise(*moments(learned))
     parts = {
         "validation": _part(examples, validate, data.validation, data, model, cache, bad),
@@ -190,12 +190,12 @@ def _read(line: str, model: Classifier) -> Example | DataError:
 def _as_learned(model: Classifier, data: ClassifyData) -> ClassifyData:
     """The options of an evaluation, with the columns of values that the model reads."""
     columns = () if isinstance(model.inputs, Vocabulary) else model.inputs
-    if data.values and tuple(data.values) != columns:
+    if data.numbers and tuple(data.numbers) != columns:
         reads = f"the columns {', '.join(columns)}" if columns else "text"
         raise DataError(
-            f"the model reads {reads}, not {', '.join(data.values)}: leave --values out"
+            f"the model reads {reads}, not {', '.join(data.numbers)}: leave --numbers out"
         )
-    return replace(data, values=columns)
+    return replace(data, numbers=columns)
 
 
 def _part(
@@ -232,7 +232,7 @@ def _facts(
     what = (
         f"{len(inputs):,} different {inputs.kind}s"
         if isinstance(inputs, Vocabulary)
-        else f"values: {', '.join(inputs)}"
+        else f"numbers: {', '.join(inputs)}"
     )
     facts = [
         ", ".join([f"examples: {len(learned):,} to learn from", *held]),

@@ -31,7 +31,7 @@ class ClassifyData:
     Attributes:
         text: The column of the text.
         label: The column of the label.
-        values: Columns of numbers that are read instead of a text, each a list a row, such as
+        numbers: Columns of numbers that are read instead of a text, each a list a row, such as
             ["x", "y"]: as many steps as the lists are long.
         tokens: What a token of a text is: a character, a byte of UTF-8, or a word.
         min_count: Keep only tokens that occur at least so often; the others are "<unk>".
@@ -54,7 +54,7 @@ class ClassifyData:
 
     text: str = "text"
     label: str = "label"
-    values: tuple[str, ...] = ()
+    numbers: tuple[str, ...] = ()
     tokens: Kind = "word"
     min_count: int = 1
     max_size: int | None = None
@@ -95,7 +95,7 @@ class Labelled:
         Raises:
             DataError: where there is no such data, or it lacks a column.
         """
-        needed = (*(data.values or (data.text,)), data.label)
+        needed = (*(data.numbers or (data.text,)), data.label)
         reading = Reading(data.encoding, needed, bad=bad)
         return Labelled(find_rows(words, reading, data.format, "class-files"), data, bad)
 
@@ -117,8 +117,8 @@ class Labelled:
             DataError: where it lacks one of them, or the values are of unequal lengths.
         """
         label = row.label(self.data.label)
-        if self.data.values:
-            return values_of(row, self.data.values), label
+        if self.data.numbers:
+            return values_of(row, self.data.numbers), label
         text = row.text(self.data.text)
         if not text.strip():
             raise DataError("the text is empty")

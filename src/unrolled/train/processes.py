@@ -97,5 +97,7 @@ def joined(processes: Processes, device: torch.device) -> Generator[None, None, 
     distributed.init_process_group("nccl" if device.type == "cuda" else "gloo")
     try:
         yield
+        # Whoever is done first waits: connections must not be cut that another still reads from.
+        distributed.barrier()
     finally:
         distributed.destroy_process_group()
