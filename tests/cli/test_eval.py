@@ -47,7 +47,7 @@ def test_the_figures_as_json(unrolled: Command, fake: Path, data: Path, tmp_path
 def test_the_plots(
     unrolled: Command, fake: Path, data: Path, tmp_path: Path, form: str, first: bytes
 ):
-    done = unrolled("eval", fake, data, "--plots", tmp_path / "plots", "--format", form)
+    done = unrolled("eval", fake, data, "--plots", tmp_path / "plots", "--image", form)
     names = ["confusion", "recall"]
     assert done.out.endswith("".join(f"plot: {tmp_path}/plots/{n}.{form}\n" for n in names))
     for name in names:

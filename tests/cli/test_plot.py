@@ -38,7 +38,7 @@ def test_pictures_go_beside_the_run(unrolled: Command, run: Path):
 
 def test_a_report_is_drawn_too(unrolled: Command, run: Path, report: Path, tmp_path: Path):
     where = tmp_path / "pictures"
-    done = unrolled("plot", run, "--report", report, "-o", where, "--format", "svg")
+    done = unrolled("plot", run, "--report", report, "-o", where, "--image", "svg")
     names = [f"{name}.svg" for name in ("learning", "confusion", "recall")]
     assert done.out.splitlines() == [f"{where}/{name}" for name in names]
 

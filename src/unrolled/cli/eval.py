@@ -7,7 +7,7 @@ import math
 import shutil
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, Literal
 
@@ -21,6 +21,7 @@ from unrolled.tasks.plots import plot_report
 from unrolled.tasks.render import to_text
 from unrolled.tasks.report import Report
 from unrolled.tasks.table import kind_of_model
+from unrolled.train.directory import RunDirectory
 
 # The width of a table that goes to a file.
 _WIDTH = 100
@@ -33,13 +34,13 @@ class EvalConfig:
     Attributes:
         json: Write them, and what plots are drawn from, into this file.
         plots: Draw what there is to draw into this directory.
-        format: What the plots are.
+        image: What the plots are.
         device: Where to compute, such as cpu or cuda.
     """
 
     json: str | None = None
     plots: str | None = None
-    format: Literal["png", "svg"] = "png"
+    image: Literal["png", "svg"] = "png"
     device: str = "cpu"
 
 
@@ -48,6 +49,8 @@ def run(arguments: list[str]) -> int:
     model = first_word("eval", arguments)
     kind = None if model is None else kind_of_model(model)
     options = _options(kind)
+    if kind is not None and model is not None:
+        options.set_defaults(_as_learned(kind, RunDirectory(model)))
     values = options.read(arguments)
     config = pick(EvalConfig, values)
     assert kind is not None  # help has ended the program
@@ -57,11 +60,23 @@ def run(arguments: list[str]) -> int:
     if config.json:
         write_json(Path(config.json), report)
     if config.plots:
-        drawn = plot_report(report.details, Path(config.plots), config.format)
+        drawn = plot_report(report.details, Path(config.plots), config.image)
         if not drawn:
             raise UserError(f"a report of {kind.name} has nothing to plot: leave --plots out")
         print(*(f"plot: {path}" for path in drawn), sep="\n")
     return 0
+
+
+def _as_learned(kind: Kind, run: RunDirectory) -> dict[str, Any]:
+    """How the run that made the model read its data, where it is beside the model.
+
+    What names files of their own is left out: those are not to be evaluated on.
+    """
+    if not run.holds_run():
+        return {}
+    begun = run.read_settings().options
+    names = {field.name for field in fields(kind.data)} - {"validation", "test", "cache"}
+    return {name: begun[name] for name in names & begun.keys()}
 
 
 def terminal_width() -> int:
@@ -86,7 +101,8 @@ def _options(kind: Kind | None) -> Options:
         "eval",
         "MODEL DATA... [options]",
         "Say how a model does on data, beside the simplest that could be done. Further options, of "
-        f"how the data is read, are those of the model: unrolled eval MODEL --help.{about}",
+        "how the data is read, are as the run that made the model had them: unrolled eval MODEL "
+        f"--help.{about}",
         "unrolled eval runs/names test.csv --json figures.json",
     )
     options.add_argument("model", type=str, metavar="MODEL", help="the model's directory")

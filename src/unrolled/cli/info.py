@@ -8,7 +8,7 @@ from typing import Any
 
 from torch import nn
 
-from unrolled.cli.figures import UNITS, in_words
+from unrolled.cli.figures import UNITS, in_line, in_words
 from unrolled.cli.options import Options
 from unrolled.data.vocabulary import Vocabulary
 from unrolled.lower import lower
@@ -16,8 +16,10 @@ from unrolled.models.language_model import LanguageModel
 from unrolled.models.layers import Layers
 from unrolled.models.loading import kind_of, load
 from unrolled.nn import GRU, LSTM, RNN, Recurrent, choice
+from unrolled.train import checkpoint
 from unrolled.train.directory import RunDirectory
 from unrolled.train.metrics import read
+from unrolled.train.progress import Progress
 from unrolled.train.trainer import METRICS
 
 _LABELS = {"num_layers": "layers", "hidden_size": "hidden units", "embedding_size": "embedding"}
@@ -85,17 +87,21 @@ def _setting(config: Any, name: str, value: Any) -> str:
 
 
 def _measured(model: nn.Module, path: Path) -> list[tuple[str, str]]:
-    """The best validation, where the run that made the model is beside it."""
-    metrics = RunDirectory(path).training / METRICS
-    records = read(metrics) if metrics.exists() else []
-    measured = [record for record in records if record["split"] == "validation"]
-    if not measured:
+    """The validation of the model that was kept, where the run that made it is beside it."""
+    training = RunDirectory(path).training
+    found = checkpoint.newest(training).checkpoint
+    if found is None or not (training / METRICS).exists():
         return []
-    best = min(measured, key=lambda record: record["loss"])
-    loss = best["loss"]
-    is_text = isinstance(model, LanguageModel)
-    words = in_words(loss, model.vocabulary.kind) if is_text else f"loss {loss:.4f}"
-    return [("validation", f"{words} (step {best['step']:,})")]
+    kept = Progress(**found.values["progress"]).best_step
+    rows: list[tuple[str, str]] = []
+    for record in read(training / METRICS):
+        if record["split"] == "validation" and record["step"] == kept:
+            if isinstance(model, LanguageModel):
+                words = in_words(record["loss"], model.vocabulary.kind)
+            else:
+                words = in_line(record)
+            rows.append(("validation", f"{words} (step {kept:,})"))
+    return rows
 
 
 def _parameters(model: nn.Module) -> str:

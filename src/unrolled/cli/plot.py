@@ -24,13 +24,13 @@ class PlotConfig:
         report: Draw what is in this file too, which unrolled eval --json wrote; by default the
             report on held-out data that the run ended with, where there is one.
         output: The directory of the pictures; by default plots in that of the run.
-        format: What the pictures are.
+        image: What the pictures are.
         text: Print plain text instead, for which matplotlib is not needed.
     """
 
     report: str | None = None
     output: str | None = None
-    format: Literal["png", "svg"] = "png"
+    image: Literal["png", "svg"] = "png"
     text: bool = False
 
 
@@ -59,8 +59,8 @@ def run(arguments: list[str]) -> int:
         return 0
     directory = Path(config.output or Path(values["run"]) / "plots")
     picture = plots.learning_curves(curves)
-    print(plots.save(picture, directory / f"learning.{config.format}"))
-    for path in plots.plot_report(details, directory, config.format):
+    print(plots.save(picture, directory / f"learning.{config.image}"))
+    for path in plots.plot_report(details, directory, config.image):
         print(path)
     return 0
 

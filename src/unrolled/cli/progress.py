@@ -7,12 +7,11 @@ from collections.abc import Mapping
 
 from tqdm import tqdm
 
+from unrolled.cli.figures import in_line
 from unrolled.train.metrics import Value
 from unrolled.train.observe import Moment, Observer
 
 _FORMAT = "{percentage:3.0f}% |{bar}| step {n_fmt} of {total_fmt}{postfix}, {remaining} left"
-# What a line of metrics has besides figures.
-_WHERE = {"step", "epoch", "targets", "split"}
 
 
 class Progress(Observer):
@@ -49,8 +48,7 @@ class Progress(Observer):
     def measured(self, record: Mapping[str, Value]) -> None:
         """Prints the figures of a validation."""
         if record["split"] == "validation":
-            figures = [f"{n} {v:.5g}" for n, v in record.items() if n not in _WHERE]
-            tqdm.write(f"step {record['step']:,}, validation: {', '.join(figures)}")
+            tqdm.write(f"step {record['step']:,}, validation: {in_line(record)}")
             sys.stdout.flush()
 
     def finished(self, moment: Moment) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shlex
 import shutil
 import sys
@@ -16,11 +15,10 @@ from tqdm import tqdm
 
 import unrolled.cli.train_settings as train_settings
 from unrolled.cli.device import compute_deterministically, find_device
-from unrolled.cli.eval import terminal_width
+from unrolled.cli.eval import terminal_width, write_json
 from unrolled.cli.options import pick
 from unrolled.cli.progress import Progress
 from unrolled.cli.samples import SampleConfig, Samples
-from unrolled.data.files import staged
 from unrolled.errors import TrainingError
 from unrolled.tasks import render
 from unrolled.tasks.kind import Cache, Kind, Prepared
@@ -172,8 +170,7 @@ def _observers(
 
 
 def _write_report(report: Report, directory: RunDirectory) -> None:
-    with staged(directory.training / REPORT) as file:
-        file.write((json.dumps(report.to_dict(), indent=1) + "\n").encode())
+    write_json(directory.training / REPORT, report)
     print(render.to_text(report, terminal_width()))
 
 
