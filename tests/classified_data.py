@@ -6,7 +6,8 @@ from typing import Any
 import torch
 
 from unrolled.data.vocabulary import Vocabulary
-from unrolled.models.classifier import Classifier, ClassifierConfig
+from unrolled.models.classifier import Classifier
+from unrolled.models.classifier_config import ClassifierConfig
 from unrolled.models.tagger import Tagger
 from unrolled.models.tagger_inputs import TaggerConfig, TaggerInputs
 

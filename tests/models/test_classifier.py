@@ -14,7 +14,8 @@ from classified_data import CLASSES, classifier
 from unrolled import cell, param
 from unrolled.data.vocabulary import Vocabulary
 from unrolled.errors import DataError, ModelError
-from unrolled.models.classifier import Classifier, ClassifierConfig
+from unrolled.models.classifier import Classifier
+from unrolled.models.classifier_config import ClassifierConfig
 
 OPTIONS: list[dict[str, Any]] = [
     {"pooling": "last"},
@@ -40,11 +41,17 @@ def drawn(real: bool = False) -> torch.Tensor:
     return torch.randint(6, (7, 3), generator=draw)
 
 
+def only(model: Classifier) -> Any:
+    """The network of a model without further members."""
+    (network,) = model.networks
+    return network
+
+
 def pooled_by_hand(model: Classifier, x: torch.Tensor) -> torch.Tensor:
     """The logits of one sequence ``[T, ...]``, by the definition of each pooling."""
-    config = model.config
-    read = model.features(x.unsqueeze(1))
-    y, _ = model.recurrent(read)
+    config, network = model.config, only(model)
+    read = network.features(x.unsqueeze(1))
+    y, _ = network.recurrent(read)
     y, read = y[:, 0], read[:, 0]
     seen = torch.cat([y, read], 1) if config.skip else y
     if config.pooling == "mean":
@@ -52,14 +59,14 @@ def pooled_by_hand(model: Classifier, x: torch.Tensor) -> torch.Tensor:
     elif config.pooling == "max":
         found = torch.stack([max(column) for column in seen.T])
     elif config.pooling == "attention":
-        scores = [torch.exp(step @ model.get_parameter("pool.query")) for step in seen]
+        scores = [torch.exp(step @ network.get_parameter("pool.query")) for step in seen]
         found = sum(s * step for s, step in zip(scores, seen, strict=True)) / sum(scores)
     elif config.bidirectional:
         half = seen.shape[1] // 2
         found = torch.cat([seen[-1, :half], seen[0, half:]])
     else:
         found = seen[-1]
-    return model.output(found)
+    return network.output(found)
 
 
 @pytest.mark.parametrize("real", [False, True])
@@ -176,16 +183,61 @@ def test_real_values_are_standardised():
 
 def test_tokens_are_dropped_in_training_only():
     model = classifier(token_dropout=0.5)
-    x = drawn()
-    assert torch.equal(model.features(x), model.features(x))
-    unk = model.features(torch.tensor(5))
-    plain = model.features(x)
+    x, features = drawn(), only(model).features
+    assert torch.equal(features(x), features(x))
+    unk = features(torch.tensor(5))
+    plain = features(x)
     model.train()
     torch.manual_seed(0)
-    read = model.features(x)
+    read = features(x)
     dropped = (read == unk).all(2)
     assert 0.2 < dropped.float().mean() < 0.9
     assert torch.equal(read[~dropped], plain[~dropped])
+
+
+class TestMembers:
+    @pytest.mark.parametrize("real", [False, True])
+    def test_the_mean_of_networks_that_start_apart(self, real: bool):
+        model = classifier(real=real, members=3, pooling="mean").double()
+        if real:
+            model.standardise(torch.tensor([1.0, 2.0]), torch.tensor([3.0, 4.0]))
+        x = drawn(real).double() if real else drawn()
+        each = list[torch.Tensor]()
+        for network in model.networks:
+            alone = classifier(real=real, pooling="mean").double()
+            alone.networks[0].load_state_dict(network.state_dict())
+            each.append(alone(x, LENGTHS))
+        assert not any(torch.allclose(a, b) for a, b in itertools.combinations(each, 2))
+        mean = torch.stack(each).softmax(2).mean(0)
+        # In float64 a dozen roundings on numbers below 10.
+        torch.testing.assert_close(model(x, LENGTHS), mean.log(), rtol=1e-13, atol=1e-13)
+        torch.testing.assert_close(model.member_logits(x, LENGTHS), torch.stack(each))
+
+    def test_probabilities_far_apart_are_averaged_without_overflow(self):
+        model = classifier(members=2)
+        with torch.no_grad():
+            for network, favoured in zip(model.networks, (0, 1), strict=True):
+                output: Any = network.get_submodule("output")
+                output.weight.zero_()
+                output.bias.fill_(-1000.0)
+                output.bias[favoured] = 1000.0
+        expected = torch.tensor([[0.5, 0.5, 0.0]])
+        assert torch.equal(model.probabilities(["ab"]), expected)
+
+    @pytest.mark.parametrize("name", ["gru", "lstm_peephole"])
+    def test_they_are_saved(self, name: str, tmp_path: Path):
+        model = classifier(name, members=3)
+        model.save_pretrained(tmp_path)
+        loaded = Classifier.from_pretrained(tmp_path)
+        assert len(loaded.networks) == 3
+        assert torch.equal(loaded(drawn(), LENGTHS), model(drawn(), LENGTHS))
+
+    def test_a_file_with_another_number_of_them(self, tmp_path: Path):
+        classifier(members=2).save_pretrained(tmp_path)
+        path = tmp_path / "config.json"
+        path.write_text(path.read_text().replace('"members": 2', '"members": 3'))
+        with pytest.raises(ModelError, match=r"don't fit the configuration: networks\.2\."):
+            Classifier.from_pretrained(tmp_path)
 
 
 class TestRefuses:
@@ -197,6 +249,9 @@ class TestRefuses:
             ({"embedding_size": 0}, "embedding_size is a whole number of at least 1, not 0"),
             ({"embedding_deviation": 0}, "embedding_deviation is a number above 0, not 0"),
             ({"token_dropout": 1.0}, "token_dropout is at least 0 and below 1, not 1.0"),
+            ({"members": 0}, "members is a whole number from 1 to 100, not 0"),
+            ({"members": 101}, "members is a whole number from 1 to 100, not 101"),
+            ({"members": True}, "members is a whole number from 1 to 100, not True"),
             ({"embedding_dropout": 1}, "embedding_dropout is at least 0 and below 1, not 1"),
             (
                 {"skip": True, "pooling": "last"},

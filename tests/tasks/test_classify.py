@@ -14,8 +14,9 @@ from torch.nn import functional as F
 
 from classified_data import write_classes
 from unrolled.errors import DataError
-from unrolled.models.classifier import Classifier, ClassifierConfig
-from unrolled.tasks.classify import KIND, ClassifyPrediction, class_weights
+from unrolled.models.classifier import Classifier
+from unrolled.models.classifier_config import ClassifierConfig
+from unrolled.tasks.classify import KIND, ClassifyPrediction, logit_adjustment
 from unrolled.tasks.classify_data import ClassifyData, moments
 from unrolled.tasks.classify_report import by_class, log_probabilities, targets
 from unrolled.tasks.kind import Cache, Prepared
@@ -122,7 +123,7 @@ def test_real_values_from_json_lines(tmp_path: Path):
     mean, deviation = moments(learned.examples)
     np.testing.assert_allclose(mean, values.mean(0), rtol=1e-12)
     np.testing.assert_allclose(deviation, values.std(0), rtol=1e-10)
-    torch.testing.assert_close(run.model.features.mean, mean.float())
+    torch.testing.assert_close(run.model.networks[0].features.mean, mean.float())
     model = learn(run)
     assert KIND.evaluate(model, [str(path)], ClassifyData()).figures[0].value > 0.9
     found = list(KIND.predict(model, [json.dumps(lines[0]), '{"x": [1, 2], "y": [1]}', "x"],
@@ -168,18 +169,77 @@ def test_the_figures_are_those_of_scikit_learn(tmp_path: Path):
     assert len(said) == len(right)
 
 
-def test_the_loss_is_a_sum_and_weighs_classes():
+def test_the_shift_of_each_class():
     labels = np.array([0] * 8 + [1] * 2)
-    weights = class_weights(labels, 3, 1.0)
-    # Each class adds the same, and the mean weight of an example is 1.
-    torch.testing.assert_close(weights[:2] * torch.tensor([8.0, 2.0]), torch.tensor([5.0, 5.0]))
-    assert weights[torch.from_numpy(labels)].mean().item() == pytest.approx(1)
-    assert class_weights(labels, 2, 0.0).tolist() == [1, 1]
+    assert logit_adjustment(labels, 2, 0.0).tolist() == [0, 0]
+    # The logarithms of the priors but for a constant: the loss of Menon et al.
+    whole = logit_adjustment(labels, 2, 1.0)
+    torch.testing.assert_close(whole, torch.tensor([0.8 / 0.5, 0.2 / 0.5]).log())
+    half = logit_adjustment(labels, 2, 0.5)
+    torch.testing.assert_close(half, torch.tensor([0.8 / 0.65, 0.2 / 0.35]).log())
+    without = logit_adjustment(labels, 3, 1.0)
+    torch.testing.assert_close(without, torch.tensor([8 / 11 * 3, 2 / 11 * 3, 1 / 11 * 3]).log())
+
+
+@pytest.mark.parametrize("adjustment", [0.0, 0.3, 1.0])
+def test_the_adjusted_loss_learns_for_accuracy_and_macro_recall(adjustment: float):
+    # How often each of 4 inputs has each of 3 classes. The inputs have logits of their own, so that
+    # the minimum of the loss is the distribution itself.
+    counts = torch.tensor([[40, 4, 1], [30, 9, 2], [9, 8, 3], [5, 1, 4]], dtype=torch.float64)
+    labels = np.repeat(np.arange(3), counts.sum(0).long().numpy())
+    shift = logit_adjustment(labels, 3, adjustment).double()
+    logits = torch.zeros(4, 3, dtype=torch.float64, requires_grad=True)
+    optimizer = torch.optim.LBFGS([logits], max_iter=200, line_search_fn="strong_wolfe")
+
+    def closure() -> torch.Tensor:
+        optimizer.zero_grad()
+        loss = -(counts * (logits + shift).log_softmax(1)).sum()
+        loss.backward()
+        return loss
+
+    optimizer.step(closure)
+
+    def aim(said: torch.Tensor) -> float:
+        right = torch.zeros(3, dtype=torch.float64)
+        for x, y in enumerate(said.tolist()):
+            right[y] += counts[x, y]
+        accuracy, recall = right.sum() / counts.sum(), (right / counts.sum(0)).mean()
+        return ((1 - adjustment) * accuracy + adjustment * recall).item()
+
+    every = [aim(torch.tensor(said)) for said in itertools.product(range(3), repeat=4)]
+    assert aim(logits.argmax(1)) == pytest.approx(max(every), abs=1e-12)
+
+
+def test_each_member_learns_by_its_own_loss(tmp_path: Path):
+    data = replace(CHARACTERS, adjustment=0.4, label_smoothing=0.1)
+    unequal = write_classes(tmp_path / "d", {"A": [f"a{'c' * n}" for n in range(30)],
+                                             "B": [f"b{'c' * n}" for n in range(12)]})  # fmt: skip
+    run = prepared(unequal, tmp_path, data, replace(SMALL, members=3))
+    batch = next(iter(run.task.training.batches(0)))
+    x, labels = batch.sequences["x"], batch.values["label"]
+    (loss, _) = run.task.loss(run.model, batch, None)
+    loss.backward()
+    examples: Any = run.task.training
+    shift = logit_adjustment(targets(examples.examples), 2, 0.4)
+    total = 0.0
+    for k in range(3):
+        alone = Classifier(SMALL, run.model.classes.names, run.model.inputs)
+        network: Any = run.model.networks[k]
+        alone.networks[0].load_state_dict(network.state_dict())
+        logits = alone(x.data, x.lengths) + shift
+        own = -(torch.eye(2)[labels] * 0.9 + 0.05).mul(logits.log_softmax(1)).sum()
+        own.backward()
+        total += own.item() / 3
+        # Of a mean of three. float32 sums of 16 examples by 31 steps, terms below 1.
+        grads = [p.grad for p in alone.networks[0].parameters() if p.grad is not None]
+        of_mean = [p.grad * 3 for p in network.parameters()]
+        torch.testing.assert_close(of_mean, grads, rtol=496 * 6e-8, atol=496 * 6e-8)
+    assert loss.item() == pytest.approx(total, rel=1e-5)
 
 
 def test_the_parts_of_a_batch_add_up(tmp_path: Path):
-    data = replace(CHARACTERS, balance=0.5, label_smoothing=0.1)
-    run = prepared(letters(tmp_path), tmp_path, data)
+    data = replace(CHARACTERS, adjustment=0.5, label_smoothing=0.1)
+    run = prepared(letters(tmp_path), tmp_path, data, replace(SMALL, members=2))
     batch = next(iter(run.task.training.batches(0)))
     model = run.model.double().eval()
     whole, _ = run.task.loss(model, batch, None)
@@ -206,7 +266,7 @@ def test_by_class():
     )
 
 
-def test_a_weighted_loss_by_hand(tmp_path: Path):
+def test_a_loss_by_hand(tmp_path: Path):
     run = prepared(letters(tmp_path), tmp_path)
     batch = next(iter(run.task.training.batches(0)))
     x = batch.sequences["x"]
@@ -280,8 +340,8 @@ class TestRefuses:
 
     def test_options_out_of_range(self, tmp_path: Path):
         with pytest.raises(DataError) as caught:
-            ClassifyData(balance=2)
-        assert str(caught.value) == "balance is from 0 to 1, not 2"
+            ClassifyData(adjustment=2)
+        assert str(caught.value) == "adjustment is from 0 to 1, not 2"
         with pytest.raises(DataError) as caught:
             ClassifyPrediction(0)
         assert str(caught.value) == "top is at least 1, not 0"

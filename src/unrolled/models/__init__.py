@@ -1,6 +1,7 @@
 """Models for a task: recurrent layers with what stands before and behind them."""
 
-from unrolled.models.classifier import Classifier, ClassifierConfig
+from unrolled.models.classifier import Classifier
+from unrolled.models.classifier_config import ClassifierConfig
 from unrolled.models.config import LanguageModelConfig
 from unrolled.models.forecaster import Forecaster
 from unrolled.models.forecaster_config import ForecasterConfig

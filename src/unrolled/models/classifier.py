@@ -4,14 +4,18 @@ Tokens or real values, recurrent layers of any cell, one vector of all steps (``
 output.  With ``skip`` the inputs are pooled beside the layers' outputs, so that each step is seen
 with its context on both sides (Lai et al., "Recurrent convolutional neural networks for text
 classification", 2015, without their extra layer).
+
+``members`` makes it a deep ensemble: networks that differ in their first values (and in what is
+dropped in training), whose probabilities are averaged (Lakshminarayanan et al., "Simple and
+scalable predictive uncertainty estimation using deep ensembles", 2017).
 """
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, Literal, cast
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -23,20 +27,11 @@ from unrolled.data.labels import Labels
 from unrolled.data.vocabulary import Kind, Vocabulary
 from unrolled.errors import DataError, ModelError
 from unrolled.models import pretrained
-from unrolled.models.config import (
-    LayersConfig,
-    count,
-    from_dict,
-    one_of,
-    positive,
-    probability,
-    require,
-    switch,
-)
-from unrolled.models.inputs import Standardise, Tokens, check_lengths, check_sequences
-from unrolled.models.layers import build, output_size
+from unrolled.models.classifier_config import ClassifierConfig
+from unrolled.models.classifier_network import Network
+from unrolled.models.config import from_dict
+from unrolled.models.inputs import Standardise, check_lengths, check_sequences
 from unrolled.models.modes import evaluating
-from unrolled.models.pooling import POOLING
 
 KIND = "classifier"
 
@@ -46,60 +41,8 @@ Example = str | NDArray[Any]
 _AT_ONCE = 256
 
 
-@dataclass(frozen=True)
-class ClassifierConfig(LayersConfig):
-    """What a classifier is built of, besides its layers.
-
-    Attributes:
-        hidden_size: The hidden units of each layer and direction.
-        dropout: The probability that a value between layers, or before the output, is dropped in
-            training.
-        bidirectional: Whether each layer also reads the sequence from its end.
-        embedding_size: The length of a token's vector.
-        embedding_deviation: The standard deviation of its first values: small for words, many of
-            which are rare; about 1 for characters.
-        embedding_dropout: The probability that a value of an input vector is dropped in training.
-        token_dropout: The probability that a token becomes "<unk>" in training.
-        pooling: What the output sees of all steps: the last of each direction, their mean, the
-            largest value of each feature, or a mean weighted by learned attention.
-        skip: Whether the inputs are pooled beside the layers' outputs.
-
-    Raises:
-        ModelError: where a value is out of its range or of another type.
-    """
-
-    hidden_size: int = 128
-    dropout: float = 0.3
-    bidirectional: bool = True
-    embedding_size: int = 64
-    embedding_deviation: float = 0.1
-    embedding_dropout: float = 0.0
-    token_dropout: float = 0.0
-    pooling: Literal["last", "mean", "max", "attention"] = "max"
-    skip: bool = False
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        require(
-            self,
-            {
-                "bidirectional": switch(),
-                "embedding_size": count(1),
-                "embedding_deviation": positive(),
-                "embedding_dropout": probability(),
-                "token_dropout": probability(),
-                "pooling": one_of(*POOLING),
-                "skip": switch(),
-            },
-        )
-        if self.skip and self.pooling == "last":
-            raise ModelError(
-                "skip pools the inputs of all steps: set pooling to mean, max or attention"
-            )
-
-
 class Classifier(nn.Module):
-    """A network that gives each class its probability.
+    """Gives each class its probability.
 
     Args:
         config: What it is built of.
@@ -125,28 +68,19 @@ class Classifier(nn.Module):
         self.config = config
         self.classes = Labels(tuple(classes))
         self.inputs = inputs if isinstance(inputs, Vocabulary) else tuple(inputs)
-        self.features: Tokens | Standardise
-        if isinstance(inputs, Vocabulary):
-            size = config.embedding_size
-            self.features = Tokens(
-                len(inputs), size, inputs.unk, config.token_dropout, config.embedding_deviation
-            )
-        else:
-            size = len(inputs)
-            if config.token_dropout:
-                raise ModelError("token_dropout is for texts: set it to 0 for real values")
-            self.features = Standardise(size)
-        self.embedding_dropout = nn.Dropout(config.embedding_dropout)
-        self.recurrent = build(config, size, cell, bidirectional=config.bidirectional)
-        pooled = output_size(self.recurrent) + (size if config.skip else 0)
-        self.pool = POOLING[config.pooling](pooled, config.bidirectional)
-        self.dropout = nn.Dropout(config.dropout)
-        self.output = nn.Linear(pooled, len(self.classes))
+        self.networks = nn.ModuleList(
+            Network(config, len(self.classes), self.inputs, cell) for _ in range(config.members)
+        )
 
     @property
     def device(self) -> torch.device:
         """Where the parameters are."""
-        return self.output.weight.device
+        return self._parameter.device
+
+    @property
+    def _parameter(self) -> Tensor:
+        """Any one of them: all are on one device, of one dtype."""
+        return next(self.parameters())
 
     def standardise(self, mean: Tensor, deviation: Tensor) -> None:
         """Takes the moments of the training data's real values, ``[D]`` each.
@@ -154,12 +88,14 @@ class Classifier(nn.Module):
         Raises:
             ModelError: where the classifier reads text.
         """
-        if not isinstance(self.features, Standardise):
+        if isinstance(self.inputs, Vocabulary):
             raise ModelError("this classifier reads text: there are no values to standardise")
-        self.features.fit(mean, deviation)
+        for module in self.modules():
+            if isinstance(module, Standardise):
+                module.fit(mean, deviation)
 
     def forward(self, x: Tensor, lengths: Tensor | None = None) -> Tensor:
-        """The logits of each class.
+        """The logits of each class: where there are members, those of their mean probabilities.
 
         Args:
             x: Ids ``[T, B]``, int64; or real values ``[T, B, D]`` in the parameters' dtype.
@@ -175,15 +111,24 @@ class Classifier(nn.Module):
             IndexError: where an id is outside the vocabulary (seen on the CPU).
             RuntimeError: where ``x`` is on another device.
         """
+        logits = self.member_logits(x, lengths)
+        if len(logits) == 1:
+            return logits[0]
+        return logits.log_softmax(2).logsumexp(0) - math.log(len(logits))
+
+    def member_logits(self, x: Tensor, lengths: Tensor | None = None) -> Tensor:
+        """The logits of each member, which learns alone by a loss of its own, as ``forward``'s.
+
+        Returns:
+            ``[members, B, K]`` in the parameters' dtype.
+        """
         if isinstance(self.inputs, Vocabulary):
-            check_sequences(x, "token ids", (), len(self.inputs), self.output.weight)
+            check_sequences(x, "token ids", (), len(self.inputs), self._parameter)
         else:
-            check_sequences(x, "real values", (len(self.inputs),), None, self.output.weight)
+            check_sequences(x, "real values", (len(self.inputs),), None, self._parameter)
         given = check_lengths(lengths, x)
-        read = self.embedding_dropout(self.features(x))
-        y, _ = self.recurrent(read, lengths=None if lengths is None else given)
-        seen = torch.cat([y, read], 2) if self.config.skip else y
-        return self.output(self.dropout(self.pool(seen, given)))
+        told = None if lengths is None else given
+        return torch.stack([network(x, told, given) for network in self.networks])
 
     def encode(self, example: Example) -> NDArray[Any]:
         """One example as the network reads it: ids ``[T]``, or real values ``[T, D]``.
@@ -209,7 +154,7 @@ class Classifier(nn.Module):
         rows = [torch.from_numpy(self.encode(example)) for example in examples]
         found = torch.zeros(len(rows), len(self.classes))
         order = sorted(range(len(rows)), key=lambda i: len(rows[i]))
-        dtype = None if isinstance(self.inputs, Vocabulary) else self.output.weight.dtype
+        dtype = None if isinstance(self.inputs, Vocabulary) else self._parameter.dtype
         with evaluating(self), torch.no_grad():
             for start in range(0, len(order), _AT_ONCE):
                 places = order[start : start + _AT_ONCE]

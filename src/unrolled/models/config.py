@@ -20,6 +20,14 @@ def count(least: int) -> Check:
     return lambda v: type(v) is int and v >= least, f"a whole number of at least {least}"
 
 
+def between(least: int, most: int) -> Check:
+    """A whole number of a range."""
+    return (
+        lambda v: type(v) is int and least <= v <= most,
+        f"a whole number from {least} to {most}",
+    )
+
+
 def positive() -> Check:
     """A number above 0."""
     return lambda v: type(v) in (int, float) and 0 < v < math.inf, "a number above 0"

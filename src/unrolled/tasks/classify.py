@@ -20,7 +20,8 @@ from unrolled.data.fingerprint import fingerprint
 from unrolled.data.labels import Labels
 from unrolled.data.vocabulary import Vocabulary
 from unrolled.errors import DataError
-from unrolled.models.classifier import Classifier, ClassifierConfig, Example
+from unrolled.models.classifier import Classifier, Example
+from unrolled.models.classifier_config import ClassifierConfig
 from unrolled.tasks.classify_data import (
     ClassifyData,
     Labelled,
@@ -86,7 +87,7 @@ def prepare(
         "validation": _part(examples, validate, data.validation, data, model, cache, bad),
         "test": _part(examples, test, data.test, data, model, cache, bad),
     }
-    weights = class_weights(targets(learned), len(classes), data.balance)
+    shift = logit_adjustment(targets(learned), len(classes), data.adjustment)
     validation = parts["validation"]
     judged = parts["test"] or validation
     fresh = None if judged is None else _fresh(judged, learned)
@@ -94,7 +95,7 @@ def prepare(
         model=model,
         task=Task(
             training=Bucketed(learned, train.batch_size, "x", train.seed),
-            loss=Loss(weights, data.label_smoothing),
+            loss=Loss(shift, data.label_smoothing),
             count=lambda batch: batch.size,
             validate=None if validation is None else lambda m: figures(m, validation),
             metric=Metric("loss") if validation is None else Metric("accuracy", "higher"),
@@ -107,14 +108,14 @@ def prepare(
 
 @dataclass(frozen=True, eq=False)
 class Loss:
-    """The cross-entropy summed over a batch.
+    """The cross-entropy summed over a batch, of each member alone; their mean.
 
     Attributes:
-        weights: Of each class, float32 ``[K]``; all 1 where classes are not weighed.
+        shift: What is added to the logits of each class in training alone, float32 ``[K]``.
         smoothing: The share of the target that all classes have in common.
     """
 
-    weights: Tensor
+    shift: Tensor
     smoothing: float
 
     def __call__(
@@ -122,32 +123,34 @@ class Loss:
     ) -> tuple[Tensor, None]:
         """The loss; nothing is carried."""
         x = batch.sequences["x"]
-        logits = model(x.data, x.lengths).float()
-        loss = F.cross_entropy(
-            logits,
-            batch.values["label"],
-            self.weights.to(logits.device),
-            reduction="sum",
-            label_smoothing=self.smoothing,
-        )
-        return loss, None
+        logits = model.member_logits(x.data, x.lengths).float()
+        labels = batch.values["label"].repeat(len(logits))
+        shifted = logits.flatten(0, 1) + self.shift.to(logits.device)
+        total = F.cross_entropy(shifted, labels, reduction="sum", label_smoothing=self.smoothing)
+        return total / len(logits), None
 
 
-def class_weights(labels: NDArray[np.int64], n_classes: int, balance: float) -> Tensor:
-    """N to the power of ``-balance`` for a class with n examples, so that their mean weight is 1.
+def logit_adjustment(labels: NDArray[np.int64], n_classes: int, adjustment: float) -> Tensor:
+    """What is added to the logits in training, so that without it they favour rare classes.
+
+    Their softmax then is the probability of each class as if the classes were as frequent as
+    ``(1 - adjustment) * prior + adjustment / K``, and the likeliest class is the one that makes the
+    most of ``(1 - adjustment) * accuracy + adjustment * macro recall`` (Menon et al., "Long-tail
+    learning via logit adjustment", 2021, where 1 is their loss with tau = 1).
 
     Args:
         labels: The class of each example ``[n]``.
         n_classes: K.
-        balance: From 0 to 1.
+        adjustment: From 0 to 1.
 
     Returns:
-        float32 ``[K]``; 1 for a class without an example.
+        ``log(prior / wanted)``, float32 ``[K]``; a class without an example counts as if it had
+        one.
     """
-    counts = np.maximum(np.bincount(labels, minlength=n_classes), 1).astype(np.float64)
-    weights = counts**-balance
-    weights *= len(labels) / weights[labels].sum()
-    return torch.from_numpy(weights).float()
+    counts = np.maximum(np.bincount(labels, minlength=n_classes), 1)
+    prior = counts / counts.sum()
+    wanted = (1 - adjustment) * prior + adjustment / n_classes
+    return torch.from_numpy(np.log(prior / wanted)).float()
 
 
 def evaluate(model: Classifier, words: Sequence[str], data: ClassifyData) -> Report:

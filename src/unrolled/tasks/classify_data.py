@@ -40,8 +40,8 @@ class ClassifyData:
         test: Data of its own that the report is made on; by default it is taken from the data.
         validation_fraction: The share of what is not the test part that validates, of each class.
         test_fraction: The share of the data that the report is made on, of each class.
-        balance: A class with n examples weighs n to the power of minus this in the loss: 0 weighs
-            examples equally, 1 classes.
+        adjustment: What is learned for: 0 for accuracy, 1 for macro recall, which finds rare
+            classes more often and is wrong more often; between, for their mean with this weight.
         label_smoothing: The share of the target that all classes have in common.
         skip_bad: So many rows that can't be read are skipped, and said; more are an error.
         format: How the files are written; by default as their names say, and where they say
@@ -62,14 +62,14 @@ class ClassifyData:
     test: str | None = None
     validation_fraction: float = 0.1
     test_fraction: float = 0.1
-    balance: float = 0.0
+    adjustment: float = 0.0
     label_smoothing: float = 0.0
     skip_bad: int = 0
     format: Format | None = None
     encoding: str = "utf-8"
 
     def __post_init__(self) -> None:
-        for name in ("balance", "label_smoothing"):
+        for name in ("adjustment", "label_smoothing"):
             if not 0 <= getattr(self, name) <= 1:
                 raise DataError(f"{name} is from 0 to 1, not {getattr(self, name)}")
 
