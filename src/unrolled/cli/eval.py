@@ -55,7 +55,7 @@ def run(arguments: list[str]) -> int:
     config = pick(EvalConfig, values)
     assert kind is not None  # help has ended the program
     loaded = kind.model.from_pretrained(values["model"], find_device(config.device))
-    report = kind.evaluate(loaded, values["words"], pick(kind.data, values))
+    report = kind.evaluate(loaded, values["data"], pick(kind.data, values))
     print(to_text(report, terminal_width()))
     if config.json:
         write_json(Path(config.json), report)
@@ -75,8 +75,10 @@ def _as_learned(kind: Kind, run: RunDirectory) -> dict[str, Any]:
     if not run.holds_run():
         return {}
     begun = run.read_settings().options
-    names = {field.name for field in fields(kind.data)} - {"validation", "test", "cache"}
-    return {name: begun[name] for name in names & begun.keys()}
+    known = {f.name: f.default for f in fields(kind.data) if f.name in begun}
+    read = known.keys() - {"validation", "test", "cache"}
+    # JSON has no tuples.
+    return {n: tuple(begun[n]) if isinstance(known[n], tuple) else begun[n] for n in read}
 
 
 def terminal_width() -> int:
@@ -106,7 +108,7 @@ def _options(kind: Kind | None) -> Options:
         "unrolled eval runs/names test.csv --json figures.json",
     )
     options.add_argument("model", type=str, metavar="MODEL", help="the model's directory")
-    options.add_argument("words", nargs="+", type=str, metavar="DATA", help="what to evaluate on")
+    options.add_argument("data", nargs="+", type=str, metavar="DATA", help="what to evaluate on")
     options.add_argument("--config", action="config", help="a YAML file with any of these options")
     options.add_fields(EvalConfig)
     if kind is not None:
