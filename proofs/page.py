@@ -82,7 +82,7 @@ def _cells(proof: Proof, runs: Sequence[Run]) -> str:
     names = [target.figure for target in proof.targets]
     lines = [
         f"| cell | {' | '.join(names)} | parameters | steps | seconds | seeds |",
-        "| --- | " + "--- | " * (len(names) + 4),
+        "| --- |" + " --- |" * (len(names) + 4),
     ]
     for cell in CELLS:
         of_cell = [run for run in runs if run.cell == cell]

@@ -82,7 +82,7 @@ REFUSED = {
     ),
     "no data": (
         "eval {fake}",
-        "the following arguments are required: words; see unrolled eval --help",
+        "the following arguments are required: data; see unrolled eval --help",
     ),
     "a wrong option": (
         "eval {fake} {data} --seperator ;",
