@@ -86,6 +86,8 @@ def written(source: Path, directory: Path) -> tuple[Path, Path]:
     paths = directory / "train.tsv", directory / "test.tsv"
     for path, words in zip(paths, split(dictionary(read(source))), strict=True):
         write(path, words)
+        lines = sum(map(len, words.values()))
+        print(f"{path.name}: {len(words):,} words, {lines:,} pronunciations")
     return paths
 
 
@@ -95,8 +97,7 @@ def main() -> None:
     parser.add_argument("dictionary", type=Path, help="cmudict, or cmudict.zip")
     parser.add_argument("directory", type=Path, help="where train.tsv and test.tsv go")
     options = parser.parse_args()
-    for path in written(options.dictionary, options.directory):
-        print(path)
+    written(options.dictionary, options.directory)
 
 
 if __name__ == "__main__":

@@ -35,7 +35,9 @@ class Target:
     def reached(self, value: float, baseline: float | None) -> bool:
         """Whether a figure is as good as it must be; strictly better than a baseline."""
         if self.limit == "baseline":
-            return baseline is not None and (value < baseline) == (self.better == "lower")
+            if baseline is None:
+                return False
+            return value < baseline if self.better == "lower" else value > baseline
         return value <= self.limit if self.better == "lower" else value >= self.limit
 
 
