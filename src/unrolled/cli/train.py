@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
@@ -92,7 +93,11 @@ def train(
     config = pick(TrainConfig, values)
     data, model_config = pick(kind.data, values), pick(kind.config, values)
     samples = pick(SampleConfig, values) if kind.draw else None
-    with directory.locked() if processes.first else nullcontext():
+    with (
+        directory.locked() if processes.first else nullcontext(),
+        # Processes must not write the same files, and the first one's alone are kept.
+        nullcontext(directory.data) if processes.first else TemporaryDirectory() as place,
+    ):
         with tqdm(desc="reading the data", unit_scale=True, disable=_hidden(processes)) as bar:
 
             def show(done: int) -> None:
@@ -100,7 +105,7 @@ def train(
 
             same = begun is not None and values["data"] == begun.options["data"]
             fingerprint = begun.fingerprint if begun is not None and same else None
-            cache = Cache(directory.data, fingerprint, show)
+            cache = Cache(Path(place), fingerprint, show)
             prepared = kind.prepare(values["data"], data, model_config, config, cache)
         if begun is not None and prepared.fingerprint != begun.fingerprint:
             raise TrainingError(
