@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 import math
+import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+import torch
 
 from command_line import Command
 from unrolled.models import load
@@ -159,3 +162,37 @@ def test_a_stopped_run_goes_on_to_the_same_end(name: str, unrolled: Command, tmp
     assert done.status == 0, done.err
     for file in ("model.safetensors", "training/metrics.jsonl", "training/report.json"):
         assert (whole / file).read_bytes() == (parts / file).read_bytes(), file
+
+
+def test_rows_that_are_skipped_in_an_evaluation_are_said(unrolled: Command, tmp_path: Path):
+    (tmp_path / "data").mkdir()
+    words = TRIALS["classify"].write(tmp_path / "data")
+    assert unrolled("train", "classify", *words, "--output", tmp_path / "run", *QUICK).status == 0
+    (tmp_path / "more.tsv").write_text("text\tlabel\ne1\teven\no1\tneither\no3\todd\n")
+    done = unrolled("eval", tmp_path / "run", tmp_path / "more.tsv", "--skip-bad", "1")
+    assert done.status == 0
+    assert "on 2 examples" in done.out
+    assert "more.tsv, line 3" in done.out
+    assert "neither" in done.out
+
+
+PLAIN = """
+import sys
+from unrolled.cli import main
+sys.exit(main(sys.argv[1:]))
+"""
+
+
+@pytest.mark.parametrize("name", [n for n in TRIALS if n != "lm"])
+def test_another_process_with_the_same_seed_learns_the_same(
+    name: str, unrolled: Command, tmp_path: Path
+):
+    (tmp_path / "data").mkdir()
+    words = TRIALS[name].write(tmp_path / "data")
+    torch.rand(7)  # what was drawn before must not matter
+    assert unrolled("train", name, *words, "--output", tmp_path / "here", *QUICK).status == 0
+    command = [sys.executable, "-c", PLAIN, "train", name, *words, "--output", tmp_path / "there"]
+    done = subprocess.run([*map(str, command), *QUICK], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    here, there = (tmp_path / d / "training" / "metrics.jsonl" for d in ("here", "there"))
+    assert here.read_bytes() == there.read_bytes()

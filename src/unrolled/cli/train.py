@@ -91,6 +91,8 @@ def train(
     """
     # Whatever is wrong with the settings is to be said before the data is read.
     config = pick(TrainConfig, values)
+    if config.precision == "float16" and device.type == "cpu":
+        raise TrainingError("float16 needs a GPU: use --precision bfloat16, or leave it out")
     data, model_config = pick(kind.data, values), pick(kind.config, values)
     samples = pick(SampleConfig, values) if kind.draw else None
     with (

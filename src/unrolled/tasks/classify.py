@@ -103,6 +103,7 @@ def prepare(
         facts=(*_facts(learned, parts, classes, inputs, fresh), *bad.facts()),
         fingerprint=fingerprint(examples),
         report=None if judged is None else lambda m: report(m, judged, fresh),
+        files=cache.files(),
     )
 
 
@@ -160,7 +161,8 @@ def evaluate(model: Classifier, words: Sequence[str], data: ClassifyData) -> Rep
         DataError: where the data can't be used, or has a class that the model does not know.
     """
     bad = BadRows(data.skip_bad)
-    return report(model, Labelled.find(words, _as_learned(model, data), bad).examples(model, None))
+    examples = Labelled.find(words, _as_learned(model, data), bad).examples(model, None)
+    return report(model, examples).saying(bad.facts())
 
 
 def predict(

@@ -112,6 +112,7 @@ def prepare(
     )
     parts = [Parts.of(len(one), data) for one in series]
     layout = Layout.fitted(series, [p.training for p in parts], columns, step, data.calendar)
+    torch.manual_seed(train.seed)
     model = Forecaster(config, layout)
     least = least_training(config)
     training = windows(series, layout, config, [(least, p.training) for p in parts])

@@ -104,6 +104,7 @@ def prepare(
         "-".join(fingerprint(p) for p in (parts.train, valid, parts.test) if p is not None),
         None if held is None else lambda m: report(m, held, on, _BATCH),
         "frame" if encoding.vocabulary is None else encoding.vocabulary.unit,
+        cache.files(),
     )
 
 
@@ -117,7 +118,7 @@ def evaluate(model: Generator, words: Sequence[str], data: GenerateData) -> Repo
     keys = model.size if model.vocabulary is None else 0
     encoding = Encoding(model.labels, model.vocabulary, keys, data.max_length)
     examples = read_part(words, data, encoding, "test", None, bad)
-    return report(model, examples, "given", _BATCH)
+    return report(model, examples, "given", _BATCH).saying(bad.facts())
 
 
 def predict(

@@ -25,6 +25,10 @@ class Cache:
     begun: str | None = None
     progress: Callable[[int], None] | None = None
 
+    def files(self) -> tuple[Path, ...]:
+        """All that is kept there."""
+        return tuple(sorted(path for path in self.directory.rglob("*") if path.is_file()))
+
 
 @dataclass(frozen=True)
 class Prepared:

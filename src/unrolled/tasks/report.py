@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
 
@@ -47,6 +48,11 @@ class Report:
     figures: tuple[Figure, ...]
     tables: dict[str, str]
     details: dict[str, Any]
+
+    def saying(self, facts: Iterable[str]) -> Report:
+        """The same with further lines, such as how many rows were skipped; of none, as it is."""
+        lines = "\n".join(facts)
+        return replace(self, tables={**self.tables, "left out": lines}) if lines else self
 
     def to_dict(self) -> dict[str, Any]:
         """The report as JSON can hold it."""

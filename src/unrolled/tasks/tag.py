@@ -89,6 +89,7 @@ def prepare(
         facts=(*_facts(model, learned, parts), *bad.facts()),
         fingerprint=fingerprint(examples),
         report=None if judged is None else lambda m: report(m, judged),
+        files=cache.files(),
     )
 
 
@@ -114,8 +115,9 @@ def evaluate(model: Tagger, words: Sequence[str], data: TagData) -> Report:
         raise DataError(
             f"the model reads {reads}, not {', '.join(data.columns)}: leave --columns out"
         )
-    tagged = Tagged.find(words, replace(data, columns=columns), BadRows(data.skip_bad))
-    return report(model, tagged.examples(model, None))
+    bad = BadRows(data.skip_bad)
+    tagged = Tagged.find(words, replace(data, columns=columns), bad)
+    return report(model, tagged.examples(model, None)).saying(bad.facts())
 
 
 def predict(
@@ -180,7 +182,7 @@ KIND = Kind(
     summary="a tag for each word of a sentence: parts of speech, chunks, names",
     reads="Sentences are CoNLL files: a word a line, its columns between spaces, and a blank line "
     "behind each sentence.",
-    example="train.txt --names word,pos,chunk --words word --tags pos",
+    example="train.txt --names [word,pos,chunk] --words word --tags pos",
     model=Tagger,
     data=TagData,
     config=TaggerConfig,

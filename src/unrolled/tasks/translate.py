@@ -79,7 +79,7 @@ def prepare(
         if judged is None or baseline is None
         else partial(report, examples=judged, width=data.beam, baseline=baseline, on=on),
         "token",
-        tuple(sorted(path for path in cache.directory.rglob("*") if path.is_file())),
+        cache.files(),
     )
 
 
@@ -92,7 +92,8 @@ def evaluate(model: Seq2Seq, named: Sequence[str], data: TranslateData) -> Repor
     pairs = find_pairs(named, data, kinds, model.config.max_length)
     examples = pairs.encoded(model.source, model.target, None)
     on = f"in {pairs.rows.name}"
-    return report(model, examples, data.beam, learn_diagonal(examples), on)
+    found = report(model, examples, data.beam, learn_diagonal(examples), on)
+    return found.saying(pairs.bad.facts())
 
 
 @dataclass(frozen=True)

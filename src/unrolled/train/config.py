@@ -28,8 +28,8 @@ class TrainConfig:
         batch_size: Examples (of a text: streams) side by side, those of all processes together.
         accumulate: Compute each batch in so many parts, one after the other, which takes less
             memory and gives the same gradient.
-        precision: What is computed with besides the recurrent layers, which keep to float32;
-            parameters stay float32.
+        precision: What is computed with, as torch.autocast has it; parameters stay float32, and
+            cells without a layer of torch's keep to it. float16 needs a GPU.
         optimizer: AdamW, or SGD with momentum.
         learning_rate: The highest learning rate, which the warmup ends at.
         weight_decay: Decoupled (AdamW) or L2 (SGD) decay of the parameters.
