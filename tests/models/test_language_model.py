@@ -107,7 +107,7 @@ def test_a_cell_that_is_given_is_used():
     def keep(x, h, *, U=param("H", "D")):
         return h + torch.tanh(U @ x)
 
-    config = LanguageModelConfig("mine", 5, 6)
+    config = LanguageModelConfig("mine", 6, embedding_size=5)
     model = LanguageModel(config, Vocabulary.build([TEXT], "char"), keep)
     assert isinstance(model.recurrent.cell, Cell)
     _, (h,) = model(tokens())
