@@ -160,7 +160,9 @@ def test_further_outputs_are_those_of_the_last_layer(tmp_path: Path) -> None:
     torch.manual_seed(0)
     layer = Recurrent(gated, 4, 3, 3)
     assert run_test(export(layer, tmp_path, "deep", outputs=["gate", "bias"])).returncode == 0
-    model = LanguageModel(LanguageModelConfig("mine", 3, 2, embedding_size=4), tiny().vocabulary, gated).eval()
+    model = LanguageModel(
+        LanguageModelConfig("mine", 3, 2, embedding_size=4), tiny().vocabulary, gated
+    ).eval()
     files = export(model, tmp_path, "lm", "blob", outputs=["gate"])
     assert run_test(files).returncode == 0
     assert "int lm_step(lm_state *state, size_t token, float *logits, float *out_gate);" in (
