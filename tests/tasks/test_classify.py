@@ -332,6 +332,18 @@ class TestRefuses:
             "skip bad rows with --skip-bad N"
         )
 
+    def test_a_number_beyond_float32(self, tmp_path: Path):
+        path = tmp_path / "d.jsonl"
+        rows = [{"x": [1e300], "label": "a"}]
+        rows += [{"x": [float(i)], "label": "ab"[i % 2]} for i in range(40)]
+        path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+        data = ClassifyData(numbers=("x",))
+        assert "a number is too large for float32: scale the columns" in self.refused(
+            path, tmp_path, data
+        )
+        run = prepared(path, tmp_path, replace(data, skip_bad=1))
+        assert any("line 1" in fact for fact in run.facts)
+
     def test_columns_of_another_model(self, tmp_path: Path):
         model = Classifier(SMALL, ("a", "b"), ("x", "y"))
         with pytest.raises(DataError) as caught:

@@ -70,7 +70,7 @@ def test_a_loop_by_hand_learns_to_do_better_than_the_last_season(tmp_path: Path)
         "MASE relative to exponential smoothing",
         "weighted quantile loss",
         "weighted quantile loss relative to exponential smoothing",
-        "coverage of the 80% interval",
+        "distance of the coverage from 80%",
     ]
     assert by_name["MASE"].value < (by_name["MASE"].baseline or 0)
     assert all(f.low <= f.value <= f.high for f in report.figures)

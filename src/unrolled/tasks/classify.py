@@ -84,8 +84,8 @@ def prepare(
     if data.numbers:
         model.standardise(*moments(learned))
     parts = {
-        "validation": _part(examples, validate, data.validation, data, model, cache, bad),
-        "test": _part(examples, test, data.test, data, model, cache, bad),
+        "validation": _part(examples, validate, data.validation, data, model, bad),
+        "test": _part(examples, test, data.test, data, model, bad),
     }
     shift = logit_adjustment(targets(learned), len(classes), data.adjustment)
     validation = parts["validation"]
@@ -209,7 +209,6 @@ def _part(
     own: str | None,
     data: ClassifyData,
     model: Classifier,
-    cache: Cache,
     bad: BadRows,
 ) -> Examples | None:
     if own is not None:

@@ -174,14 +174,19 @@ def values_of(row: Row, columns: Sequence[str]) -> NDArray[np.float32]:
     """Columns of numbers side by side: ``[T, D]``.
 
     Raises:
-        DataError: where one is missing, holds something else, or is longer than another.
+        DataError: where one is missing, holds something else, is longer than another, or has a
+            number beyond float32.
     """
     lists = [row.numbers(column) for column in columns]
     lengths = {name: len(values) for name, values in zip(columns, lists, strict=True)}
     if len(set(lengths.values())) > 1:
         told = ", ".join(f"{name} has {n}" for name, n in lengths.items())
         raise DataError(f"the columns of values have as many numbers each, but {told}")
-    return np.array(lists, np.float32).T
+    with np.errstate(over="ignore"):  # said below
+        found = np.array(lists, np.float32).T
+    if not np.isfinite(found).all():
+        raise DataError("a number is too large for float32: scale the columns")
+    return found
 
 
 def example_of(line: str, model: Classifier) -> Example:
