@@ -250,8 +250,8 @@ RESUMING = {
     ),
     "another corpus": (
         ["{root}/other.txt"],
-        "the data is not that which the run was begun with: put that back, or start again with "
-        "--overwrite",
+        "the data is not that which the run was begun with (what differs: text): put that "
+        "back, or start again with --overwrite",
     ),
 }
 
@@ -274,9 +274,11 @@ def test_another_run_is_not_the_rest_of_this_one(
         "",
         "{",
         "[]",
-        '{"version": 1, "options": {}}',
+        '{"version": 2, "options": {}}',
         "null",
-        '{"version": 1, "options": {}, "fingerprint": "", "environment": {}}',
+        '{"version": 1, "options": {}, "fingerprint": {}, "environment": {}}',
+        '{"version": 2, "options": {}, "fingerprint": "", "environment": {}}',
+        '{"version": 2, "options": {}, "fingerprint": {}, "environment": {}}',
     ],
 )
 def test_damaged_settings_are_not_resumed(unrolled: Command, model: Path, content: str):

@@ -164,6 +164,73 @@ def test_a_stopped_run_goes_on_to_the_same_end(name: str, unrolled: Command, tmp
         assert (whole / file).read_bytes() == (parts / file).read_bytes(), file
 
 
+def _rename(path: Path, old: str, new: str) -> None:
+    path.write_text(path.read_text().replace(old, new))
+
+
+# Other names for the same numbers, and what is then said to differ. (A language model goes on with
+# the encoded text that its run keeps.)
+RENAMED: dict[str, tuple[Callable[[Path], object], str]] = {
+    "classify": (lambda root: (root / "even.txt").rename(root / "equal.txt"), "classes"),
+    "tag": (lambda root: _rename(root / "a.conll", "B-VP", "B-WP"), "tags"),
+    "translate": (
+        lambda root: [_rename(root / "a.tsv", f"\t{c}", f"\t{c.upper()}") for c in "ghijkl"],
+        "target vocabulary",
+    ),
+    "generate": (lambda root: (root / "up.txt").rename(root / "us.txt"), "labels"),
+    "forecast": (lambda root: _rename(root / "a.csv", "value", "amount"), "columns"),
+}
+
+
+@pytest.mark.parametrize("name", RENAMED)
+def test_a_run_does_not_go_on_with_other_names(name: str, unrolled: Command, tmp_path: Path):
+    (tmp_path / "data").mkdir()
+    words = TRIALS[name].write(tmp_path / "data")
+    run, (change, what) = tmp_path / "run", RENAMED[name]
+    assert unrolled("train", name, *words, "--output", run, *QUICK).status == 0
+    change(tmp_path / "data")
+    again = unrolled("train", name, "--output", run, "--resume", "--max-steps", "14")
+    assert again.status == 2
+    line = again.err.splitlines()[-1].removeprefix("unrolled: error: ")
+    begin, _, rest = line.partition(" (what differs: ")
+    differ, _, end = rest.partition("): ")
+    assert begin == "the data is not that which the run was begun with"
+    assert what in differ.split(", ")
+    assert end == "put that back, or start again with --overwrite"
+
+
+# A line more for a file of its own.
+MORE = {
+    "classify": ("own/even.txt", "e99\n"),
+    "tag": ("own/a.conll", "barks V O\n\n"),
+    "translate": ("own/a.tsv", "agg\tgga\n"),
+    "generate": ("own/up.txt", "abab\n"),
+    "forecast": ("own/a.csv", "2010-01,0.5\n"),
+}
+
+
+@pytest.mark.parametrize("part", ["validation", "test"])
+@pytest.mark.parametrize("name", MORE)
+def test_a_run_does_not_go_on_with_another_file_to_judge_by(
+    name: str, part: str, unrolled: Command, tmp_path: Path
+):
+    for folder in ("data", "own"):
+        (tmp_path / folder).mkdir()
+    words, own = (TRIALS[name].write(tmp_path / folder) for folder in ("data", "own"))
+    run = tmp_path / "run"
+    begun = unrolled("train", name, *words, f"--{part}", own[0], "--output", run, *QUICK)
+    assert (begun.status, begun.err) == (0, "")
+    file, line = MORE[name]
+    with (tmp_path / file).open("a") as opened:
+        opened.write(line)
+    again = unrolled("train", name, "--output", run, "--resume", "--max-steps", "14")
+    assert again.status == 2
+    assert again.err.splitlines()[-1] == (
+        "unrolled: error: the data is not that which the run was begun with (what differs: "
+        f"{part} part): put that back, or start again with --overwrite"
+    )
+
+
 def test_rows_that_are_skipped_in_an_evaluation_are_said(unrolled: Command, tmp_path: Path):
     (tmp_path / "data").mkdir()
     words = TRIALS["classify"].write(tmp_path / "data")

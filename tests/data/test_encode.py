@@ -15,8 +15,6 @@ from hypothesis import strategies as st
 from small_files import largest_file
 from unrolled.data.bad_rows import BadRows
 from unrolled.data.encode import encode_rows
-from unrolled.data.examples import Examples
-from unrolled.data.fingerprint import fingerprint
 from unrolled.data.row import Row
 from unrolled.errors import DataError
 
@@ -50,26 +48,6 @@ def test_columns(tmp_path_factory: pytest.TempPathFactory, in_files: bool, sizes
     assert examples.values["weight"].tolist() == [n / 2 for n in sizes]
     batch = examples.batch(np.arange(len(sizes))[::-1])
     assert batch.sequences["pairs"].data.shape == (max(sizes), len(sizes), 2)
-
-
-def test_the_fingerprint_is_that_of_the_content(tmp_path: Path):
-    def of(sizes: list[int], directory: Path | None = None) -> str:
-        return fingerprint(encode_rows(rows(sizes), lengths, directory, BadRows()))
-
-    assert of([1, 2, 3]) == of([1, 2, 3], tmp_path / "a") == of([1, 2, 3], tmp_path / "b")
-    assert len({of([1, 2, 3]), of([3, 2, 1]), of([1, 2]), of([0, 1, 2, 3])}) == 4
-    examples = encode_rows(rows([1, 2, 3]), lengths, None, BadRows())
-    parts = [examples.part(np.array(p)) for p in ([0, 1], [1, 0], [0, 1, 2])]
-    assert len({fingerprint(part) for part in parts}) == 3
-    assert fingerprint(parts[2]) == fingerprint(examples)
-
-
-def test_the_fingerprint_knows_types_and_names():
-    def of(array: Any, name: str = "x") -> str:
-        return fingerprint(Examples.of({}, {name: np.asarray(array)}))
-
-    arrays = [np.zeros(4, np.int32), np.zeros(2, np.int64), np.zeros((2, 2), np.int32)]
-    assert len({*map(of, arrays), of(arrays[0], "y")}) == 4
 
 
 def test_bad_rows_are_left_out():
@@ -197,7 +175,7 @@ def test_data_larger_than_what_memory_may_hold(tmp_path: Path):
             directory,
             BadRows(),
         )
-        fingerprint(examples)
+        fingerprint({"x": examples})
         for batch in Bucketed(examples, 8, "x", 0).batches():
             assert batch.sequences["x"].data.shape == (32768, 8)
         size = examples.sequences["x"].values.nbytes

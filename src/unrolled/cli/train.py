@@ -20,6 +20,7 @@ from unrolled.cli.eval import terminal_width, write_json
 from unrolled.cli.options import pick
 from unrolled.cli.progress import Progress
 from unrolled.cli.samples import SampleConfig, Samples
+from unrolled.data.fingerprint import differing
 from unrolled.errors import TrainingError
 from unrolled.tasks import render
 from unrolled.tasks.kind import Cache, Kind, Prepared
@@ -109,10 +110,10 @@ def train(
             fingerprint = begun.fingerprint if begun is not None and same else None
             cache = Cache(Path(place), fingerprint, show)
             prepared = kind.prepare(values["data"], data, model_config, config, cache)
-        if begun is not None and prepared.fingerprint != begun.fingerprint:
+        if begun is not None and (others := differing(prepared.fingerprint, begun.fingerprint)):
             raise TrainingError(
-                "the data is not that which the run was begun with: put that back, or start again "
-                "with --overwrite"
+                f"the data is not that which the run was begun with (what differs: "
+                f"{', '.join(others)}): put that back, or start again with --overwrite"
             )
         model = prepared.model.to(device)
         total = config.total_steps(len(prepared.task.training))
@@ -125,7 +126,7 @@ def train(
         elif processes.first:
             directory.clear(keep=prepared.files)
             kept = train_settings.kept(values)
-            directory.write_settings(Settings(kept, prepared.fingerprint, environment))
+            directory.write_settings(Settings(kept, dict(prepared.fingerprint), environment))
         # Nobody reads checkpoints before those of an earlier run are gone.
         processes.from_first(None)
         trainer = Trainer(

@@ -101,7 +101,15 @@ def prepare(
             metric=Metric("loss") if validation is None else Metric("accuracy", "higher"),
         ),
         facts=(*_facts(learned, parts, classes, inputs, fresh), *bad.facts()),
-        fingerprint=fingerprint(examples),
+        fingerprint=fingerprint(
+            {
+                "classes": classes,
+                "columns" if data.numbers else "vocabulary": inputs,
+                "training part": learned,
+                "validation part": validation,
+                "test part": parts["test"],
+            }
+        ),
         report=None if judged is None else lambda m: report(m, judged, fresh),
         files=cache.files(),
     )

@@ -6,17 +6,16 @@ in units of each window's own past, as the model sees it.
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, cast
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from unrolled.data.batch import Batch
+from unrolled.data.fingerprint import fingerprint
 from unrolled.data.frequency import Frequency
 from unrolled.data.series import Series, frequency
 from unrolled.data.series_layout import Layout
@@ -133,7 +132,15 @@ def prepare(
         model,
         task(training, validation, train.batch_size, train.seed),
         (*_facts(series, step, config, training), *left_out),
-        _fingerprint(series, config),
+        fingerprint(
+            {
+                "columns": [columns, step],
+                "series": series,
+                # Those without data of their own are of the same series.
+                "validation part": validation if data.validation else None,
+                "test part": test if data.test else None,
+            }
+        ),
         None if judged is None else lambda model: _report(model, judged, data),
     )
 
@@ -186,17 +193,6 @@ def _facts(
         f"training: {len(training):,} windows of up to {config.context} values, {config.horizon} "
         "ahead",
     )
-
-
-def _fingerprint(series: Sequence[Series], config: ForecasterConfig) -> str:
-    digest = hashlib.sha256()
-    digest.update(json.dumps([config.context, config.horizon, config.season]).encode())
-    for one in series:
-        for array in (one.values, one.known, one.past, one.stamps):
-            if array is not None:
-                digest.update(json.dumps([one.name, str(array.dtype), array.shape]).encode())
-                digest.update(np.ascontiguousarray(array).tobytes())
-    return digest.hexdigest()
 
 
 @dataclass(frozen=True)

@@ -101,7 +101,16 @@ def prepare(
         model,
         task,
         (*_facts(parts, bad),),
-        "-".join(fingerprint(p) for p in (parts.train, valid, parts.test) if p is not None),
+        fingerprint(
+            {
+                "labels": encoding.labels,
+                "vocabulary": encoding.vocabulary,
+                "keys": encoding.keys,
+                "training part": parts.train,
+                "validation part": valid,
+                "test part": parts.test,
+            }
+        ),
         None if held is None else lambda m: report(m, held, on, _BATCH),
         "frame" if encoding.vocabulary is None else encoding.vocabulary.unit,
         cache.files(),

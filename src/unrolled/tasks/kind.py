@@ -17,12 +17,12 @@ class Cache:
 
     Attributes:
         directory: The directory; it need not exist.
-        begun: The fingerprint of the data that a run which goes on was begun with.
+        begun: The fingerprints of the data that a run which goes on was begun with, by part.
         progress: Called now and then with how much has been encoded so far.
     """
 
     directory: Path
-    begun: str | None = None
+    begun: Mapping[str, str] | None = None
     progress: Callable[[int], None] | None = None
 
     def files(self) -> tuple[Path, ...]:
@@ -38,7 +38,8 @@ class Prepared:
         model: Built on the CPU, with ``save_pretrained(directory, overwrite=…)``.
         task: What it is to learn.
         facts: Lines that say what the data is: how many examples, classes, bad rows skipped.
-        fingerprint: The same for the same encoded data, and only then.
+        fingerprint: By part of the data (what is learned from, what judges, the names of what the
+            numbers mean): the same for the same content, and only then.
         report: How the model does on held-out data: those of a test part, else of validation;
             None where nothing is held out.
         unit: What a target is, in a word, such as "character".
@@ -48,7 +49,7 @@ class Prepared:
     model: Any
     task: Task
     facts: tuple[str, ...]
-    fingerprint: str
+    fingerprint: Mapping[str, str]
     report: Callable[[Any], Report] | None
     unit: str = "example"
     files: tuple[Path, ...] = ()

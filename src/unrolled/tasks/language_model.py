@@ -231,7 +231,7 @@ def _prepare(
             f"data: {len(tokens):,} {unit}s, {len(tokens.vocabulary):,} different",
             f"a step: {settings.batch_size} × {data.window} {unit}s",
         ),
-        tokens.fingerprint,
+        {"text": tokens.fingerprint},
         report,
         unit,
         files=(tokens.path, tokens.path.with_suffix(".json")),
@@ -242,7 +242,7 @@ def _tokens(words: Sequence[str], data: TextConfig, cache: Cache) -> TokenFile:
     """The encoded text; for a run that goes on, the one that it was begun with."""
     directory = Path(data.cache) if data.cache else cache.directory
     if cache.begun is not None:
-        found = find_encoded(directory, cache.begun)
+        found = find_encoded(directory, cache.begun.get("text", ""))
         if found is not None:
             return found
     return encode_corpus(

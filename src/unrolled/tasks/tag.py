@@ -87,7 +87,15 @@ def prepare(
             metric=_metric(model, validation),
         ),
         facts=(*_facts(model, learned, parts), *bad.facts()),
-        fingerprint=fingerprint(examples),
+        fingerprint=fingerprint(
+            {
+                "tags": tags,
+                "words": inputs,
+                "training part": learned,
+                "validation part": validation,
+                "test part": parts["test"],
+            }
+        ),
         report=None if judged is None else lambda m: report(m, judged),
         files=cache.files(),
     )

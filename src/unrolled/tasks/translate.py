@@ -74,7 +74,15 @@ def prepare(
         model,
         task,
         parts.facts,
-        fingerprint(parts.training),
+        fingerprint(
+            {
+                "source vocabulary": parts.source,
+                "target vocabulary": parts.target,
+                "training part": parts.training,
+                "validation part": held,
+                "test part": parts.test,
+            }
+        ),
         None
         if judged is None or baseline is None
         else partial(report, examples=judged, width=data.beam, baseline=baseline, on=on),

@@ -29,7 +29,7 @@ from unrolled.data.files import staged
 from unrolled.errors import TrainingError
 from unrolled.models.storage import holds_model, remove_model
 
-_VERSION = 1
+_VERSION = 2
 
 
 @dataclass(frozen=True)
@@ -38,12 +38,12 @@ class Settings:
 
     Attributes:
         options: All options by name.
-        fingerprint: That of the encoded data.
+        fingerprint: Those of the data, by part.
         environment: What the same bits depend on besides the options.
     """
 
     options: dict[str, Any]
-    fingerprint: str
+    fingerprint: dict[str, str]
     environment: dict[str, str | int]
 
 
@@ -162,7 +162,8 @@ class RunDirectory:
                 f"{self._settings} has version {version}, this program reads {_VERSION}: go on "
                 f"with the version of Unrolled that began the run, or {again}"
             )
-        if set(values) != {field.name for field in fields(Settings)}:
+        whole = set(values) == {field.name for field in fields(Settings)}
+        if not whole or not isinstance(values["fingerprint"], dict):
             raise TrainingError(f"{self._settings} is damaged: it lacks a part; {again}")
         return Settings(**values)
 
