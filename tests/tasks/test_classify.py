@@ -91,7 +91,23 @@ def test_the_vocabulary_is_that_of_the_training_part(tmp_path: Path):
     run = KIND.prepare([str(path)], data, SMALL, TRAIN, Cache(tmp_path / "cache"))
     assert set(run.model.inputs.tokens) == {"a", "b", "c", "<unk>"}
     assert run.report is not None
-    assert run.report(run.model).on == "1 examples"
+    assert run.report(run.model).on == "1 example"
+
+
+def test_a_row_that_is_bad_only_when_encoded_moves_no_part(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    encode = Classifier.encode
+
+    def refusing(self: Classifier, example: Any) -> Any:
+        if example == "aabc":
+            raise DataError("no")
+        return encode(self, example)
+
+    monkeypatch.setattr(Classifier, "encode", refusing)
+    problem = "54 rows were read and then 53 encoded, so that the parts would be others than were "
+    with pytest.raises(RuntimeError, match=problem):
+        prepared(letters(tmp_path), tmp_path, replace(CHARACTERS, skip_bad=1))
 
 
 def test_words_are_the_same_wherever_they_stand(tmp_path: Path):

@@ -6,6 +6,7 @@ import pytest
 
 from unrolled.tasks.render import to_markdown, to_text, verdict
 from unrolled.tasks.report import Figure, Report
+from unrolled.tasks.words import counted
 
 FIGURES = (
     Figure("accuracy", 0.8563, 0.8405, 0.8713, 0.4693, "majority class", "higher", "%"),
@@ -113,3 +114,12 @@ def test_the_plain_word(
 def test_numbers_have_five_digits(value: float, shown: str):
     report = Report("x", (Figure("f", value, value, value, None, "", "lower"),), {}, {})
     assert to_text(report).splitlines()[2].split()[1] == shown
+
+
+def test_counts_in_words():
+    assert [counted(n, "example") for n in (0, 1, 2, 2005)] == [
+        "0 examples",
+        "1 example",
+        "2 examples",
+        "2,005 examples",
+    ]

@@ -133,6 +133,23 @@ def test_json_lines_and_files_of_their_own(path: Path, tmp_path: Path):
     assert run.task.validate is None
 
 
+def test_a_sentence_that_is_bad_only_when_encoded_moves_no_part(
+    path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    encode, seen = Tagger.encode, list[int]()
+
+    def refusing(self: Tagger, *given: Any) -> Any:
+        seen.append(1)
+        if len(seen) == 5:
+            raise DataError("no")
+        return encode(self, *given)
+
+    monkeypatch.setattr(Tagger, "encode", refusing)
+    problem = "40 rows were read and then 39 encoded, so that the parts would be others than were "
+    with pytest.raises(RuntimeError, match=problem):
+        prepared(path, tmp_path, replace(CHUNKS, skip_bad=1))
+
+
 def test_the_loss_is_a_sum_over_words(path: Path, tmp_path: Path):
     run = prepared(path, tmp_path)
     batch = next(iter(run.task.training.batches(0)))

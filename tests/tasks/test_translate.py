@@ -20,7 +20,7 @@ from unrolled.tasks.diagonal import learn_diagonal, write_diagonal
 from unrolled.tasks.kind import Cache, Prepared
 from unrolled.tasks.translate import KIND, Searching, count, loss
 from unrolled.tasks.translate_data import Parts, TranslateData, read_parts
-from unrolled.tasks.translate_report import references, statistics, validation
+from unrolled.tasks.translate_report import Reference, references, statistics, validation
 from unrolled.train import TrainConfig
 
 LETTERS = "abcde"
@@ -245,6 +245,52 @@ class TestBadInput:
             "all examples belong to one group: there is none to hold out, give more groups"
         )
 
+    @pytest.mark.parametrize(
+        ("fractions", "problem"),
+        [
+            (
+                (0.5, 0.6),
+                "test_fraction 0.5 and validation_fraction 0.6 leave nothing to learn from: "
+                "together they are below 1",
+            ),
+            ((-0.1, 0.1), "test_fraction is at least 0 and below 1, not -0.1"),
+            ((0.1, 1.0), "validation_fraction is at least 0 and below 1, not 1.0"),
+        ],
+    )
+    def test_fractions(self, pairs: str, fractions: tuple[float, float], problem: str):
+        test, validation = fractions
+        data = replace(DATA, test_fraction=test, validation_fraction=validation)
+        assert self.refused(pairs, data) == problem
+
+    def test_a_part_with_data_of_its_own_takes_no_share(self, pairs: str):
+        data = replace(DATA, test_fraction=0.5, validation_fraction=0.6, test=pairs)
+        assert len(parts_of(pairs, data).training) == 24
+
+    def test_large_groups_may_take_more_than_their_share(self, tmp_path: Path):
+        # Each group is more than the share for the test; what then remains is less than half.
+        rows = [("a", "A")] * 6 + [("b", "B")] * 5 + [("c", "C")] * 4
+        data = replace(DATA, test_fraction=0.2, validation_fraction=0.75)
+        parts = parts_of(table(tmp_path / "p.tsv", rows), data)
+        assert len(parts.training) > 0
+
+    def test_a_row_that_is_bad_only_when_encoded_moves_no_part(
+        self, pairs: str, monkeypatch: pytest.MonkeyPatch
+    ):
+        encode = Vocabulary.encode
+
+        def refusing(self: Vocabulary, text: str) -> Any:
+            if text == words()[3]:
+                raise DataError("no")
+            return encode(self, text)
+
+        monkeypatch.setattr(Vocabulary, "encode", refusing)
+        problem = (
+            "60 rows were read and then 59 encoded, so that the parts would be others than were "
+            "drawn; did a file change meanwhile\\?"
+        )
+        with pytest.raises(RuntimeError, match=problem):
+            parts_of(pairs, replace(DATA, skip_bad=1))
+
 
 class TestBaseline:
     def test_each_token_writes_what_stood_beside_it_most_often(self):
@@ -349,11 +395,23 @@ class TestJudging:
             {
                 "source": Ragged.of([np.array(s) for s in ([0, 1], [1], [0, 1])]),
                 "target": Ragged.of([np.array(s) for s in ([5, 6], [7, 7], [5])]),
-            }
+            },
+            {"source_key": np.array([9, 4, 9], np.uint64)},
         )
         known = references(examples)
-        assert known == {(0, 1): [(5, 6), (5,)], (1,): [(7, 7)]}
+        assert known == [Reference((0, 1), [(5, 6), (5,)]), Reference((1,), [(7, 7)])]
         assert statistics([(5,), (7,)], known).tolist() == [[0, 1, 0, 1], [1, 2, 1, 1]]
+
+    def test_sources_that_look_alike_to_the_model_are_not_one(self, pairs: str, tmp_path: Path):
+        # Neither word is known: for both the model reads "<unk>".
+        test = table(tmp_path / "test.tsv", [("x", "A"), ("y", "B"), ("x", "C")])
+        run = prepared(pairs, tmp_path / "cache", test=test)
+        assert run.report is not None
+        report = run.report(run.model)
+        assert report.on == "2 sources (3 examples) of the test part"
+        shown = report.details["examples"]
+        assert [e["source"] for e in shown] == ["<unk>", "<unk>"]
+        assert [e["targets"] for e in shown] == [["A", "C"], ["B"]]
 
     @torch.no_grad()
     def test_the_loss_is_the_mean_of_each_target_alone(self, pairs: str):

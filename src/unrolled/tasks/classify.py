@@ -31,8 +31,9 @@ from unrolled.tasks.classify_data import (
 )
 from unrolled.tasks.classify_report import figures, report, targets
 from unrolled.tasks.kind import Cache, Kind, Prepared
-from unrolled.tasks.parts import divide
+from unrolled.tasks.parts import check_encoded, divide
 from unrolled.tasks.report import Report
+from unrolled.tasks.words import counted
 from unrolled.train.config import TrainConfig
 from unrolled.train.task import Metric, State, Task
 
@@ -80,6 +81,7 @@ def prepare(
     model = Classifier(config, classes.names, inputs)
 
     examples = rows.examples(model, cache.directory)
+    check_encoded(examples, len(named))
     learned = examples.part(learn)
     if data.numbers:
         model.standardise(*moments(learned))
@@ -241,21 +243,23 @@ def _facts(
     held = [f"{len(part):,} for {name}" for name, part in parts.items() if part is not None]
     counts = np.bincount(targets(learned), minlength=len(classes))
     least, *_, most = np.argsort(counts, kind="stable").tolist()
+    fewest = counted(int(counts[least]), "example")
     what = (
-        f"{len(inputs):,} different {inputs.kind}s"
+        counted(len(inputs), f"different {inputs.kind}")
         if isinstance(inputs, Vocabulary)
         else f"numbers: {', '.join(inputs)}"
     )
     facts = [
         ", ".join([f"examples: {len(learned):,} to learn from", *held]),
-        f"classes: {len(classes)}, from {counts[least]:,} examples ({classes.names[least]}) to "
-        f"{counts[most]:,} ({classes.names[most]})",
+        f"classes: {len(classes)}, from {fewest} ({classes.names[least]}) to {counts[most]:,} "
+        f"({classes.names[most]})",
         what,
     ]
     if fresh is not None and not fresh.all():
+        n = int((~fresh).sum())
         facts.append(
-            f"{int((~fresh).sum()):,} of the {len(fresh):,} examples that the report is made on "
-            "also occur among those to learn from"
+            f"{n:,} of the {counted(len(fresh), 'example')} that the report is made on also "
+            f"{'occurs' if n == 1 else 'occur'} among those to learn from"
         )
     return tuple(facts)
 

@@ -17,6 +17,7 @@ from unrolled.models.classifier import Classifier
 from unrolled.models.modes import evaluating
 from unrolled.tasks.bootstrap import Statistics, interval
 from unrolled.tasks.report import Figure, Report
+from unrolled.tasks.words import counted
 
 _AT_ONCE = 256
 
@@ -72,7 +73,7 @@ def report(model: Classifier, examples: Examples, fresh: NDArray[np.bool_] | Non
         label = "accuracy where training has no such example"
         shown.append(_figure(label, statistics[fresh], _accuracy, always[fresh], name))
     return Report(
-        f"{len(examples):,} examples",
+        counted(len(examples), "example"),
         tuple(shown),
         {"by class": by_class(names, counts)},
         {"confusion": {"labels": list(names), "counts": counts.tolist()}},

@@ -8,6 +8,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from unrolled.data.examples import Examples
 from unrolled.data.split import Indices, held_out
 from unrolled.errors import DataError
 
@@ -16,13 +17,13 @@ class Options(Protocol):
     """What a task's options say of the parts."""
 
     @property
-    def validation(self) -> str | None:
-        """Data of its own that validates."""
+    def validation(self) -> object:
+        """Data of its own that validates; None takes it from the data."""
         ...
 
     @property
-    def test(self) -> str | None:
-        """Data of its own that the report is made on."""
+    def test(self) -> object:
+        """Data of its own that the report is made on; None takes it from the data."""
         ...
 
     @property
@@ -34,6 +35,26 @@ class Options(Protocol):
     def test_fraction(self) -> float:
         """The share that the report is made on where there is none of its own."""
         ...
+
+
+def shares_of_all(options: Options) -> dict[str, float]:
+    """The shares of the test and validation parts in all the data; 0 for one with its own data.
+
+    Raises:
+        DataError: where one is out of its range, or they leave nothing to learn from.
+    """
+    shares: dict[str, float] = {}
+    for name in ("test", "validation"):
+        fraction: float = getattr(options, f"{name}_fraction")
+        _check(f"{name}_fraction", fraction)
+        shares[name] = fraction if getattr(options, name) is None else 0.0
+    if sum(shares.values()) >= 1:
+        raise DataError(
+            f"test_fraction {options.test_fraction:g} and validation_fraction "
+            f"{options.validation_fraction:g} leave nothing to learn from: together they are below "
+            "1"
+        )
+    return shares
 
 
 def divide(
@@ -54,9 +75,7 @@ def divide(
         DataError: where a fraction is out of its range, or a part would be empty.
     """
     for name in ("validation_fraction", "test_fraction"):
-        fraction: float = getattr(options, name)
-        if not 0 <= fraction < 1:
-            raise DataError(f"{name} is at least 0 and below 1, not {fraction}")
+        _check(name, getattr(options, name))
     kinds = None if labels is None else np.asarray(labels)
     test_share = 0.0 if options.test else options.test_fraction
     rest, test = held_out(n, test_share, seed, labels=kinds)
@@ -65,3 +84,21 @@ def divide(
         len(rest), share, seed, labels=None if kinds is None else kinds[rest]
     )
     return rest[learn], rest[validate], test
+
+
+def check_encoded(examples: Examples, n: int) -> None:
+    """Sees to it that places drawn among n rows mean the same examples.
+
+    Raises:
+        RuntimeError: where other than n rows were encoded.
+    """
+    if len(examples) != n:
+        raise RuntimeError(
+            f"{n:,} rows were read and then {len(examples):,} encoded, so that the parts would be "
+            "others than were drawn; did a file change meanwhile?"
+        )
+
+
+def _check(name: str, fraction: float) -> None:
+    if not 0 <= fraction < 1:
+        raise DataError(f"{name} is at least 0 and below 1, not {fraction}")

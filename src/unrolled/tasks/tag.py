@@ -21,10 +21,11 @@ from unrolled.errors import DataError
 from unrolled.models.tagger import Tagger
 from unrolled.models.tagger_inputs import TaggerConfig, TaggerInputs
 from unrolled.tasks.kind import Cache, Kind, Prepared
-from unrolled.tasks.parts import divide
+from unrolled.tasks.parts import check_encoded, divide
 from unrolled.tasks.report import Report
 from unrolled.tasks.tag_data import Column, TagData, Tagged, sentence_of, tag_names, usual_tags
 from unrolled.tasks.tag_report import figures, gold, report
+from unrolled.tasks.words import counted
 from unrolled.train.config import TrainConfig
 from unrolled.train.task import Metric, State, Task
 
@@ -64,6 +65,7 @@ def prepare(
     model = Tagger(config, tags.names, inputs)
 
     examples = tagged.examples(model, cache.directory)
+    check_encoded(examples, n)
     learned = examples.part(learn)
     known = [examples.sequences["words"][row] for row in learned.indices.tolist()]
     model.usual = tuple(
@@ -176,8 +178,11 @@ def _metric(model: Tagger, validation: Examples | None) -> Metric:
 
 def _facts(model: Tagger, learned: Examples, parts: dict[str, Examples | None]) -> tuple[str, ...]:
     held = [f"{len(part):,} for {name}" for name, part in parts.items() if part is not None]
-    beside = [f"{len(values):,} values of {name}" for name, values in model.inputs.columns.items()]
-    known = ", ".join([f"{len(model.inputs.words):,} different words", *beside])
+    beside = [
+        f"{counted(len(values), 'value')} of {name}"
+        for name, values in model.inputs.columns.items()
+    ]
+    known = ", ".join([counted(len(model.inputs.words), "different word"), *beside])
     chunks = ", which mark chunks" if model.chunks else ""
     return (
         ", ".join([f"sentences: {len(learned):,} to learn from", *held]),

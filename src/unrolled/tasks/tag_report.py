@@ -20,6 +20,7 @@ from unrolled.tasks.bootstrap import Statistics, interval
 from unrolled.tasks.classify_report import by_class
 from unrolled.tasks.report import Figure, Report
 from unrolled.tasks.spans import counts, spans
+from unrolled.tasks.words import counted
 
 _AT_ONCE = 128
 
@@ -74,7 +75,7 @@ def report(model: Tagger, examples: Examples) -> Report:
         shown.insert(0, _figure("F1 of chunks", statistics, _f1, usual))
         tables = {"by type of chunk": _by_type(model, examples, said), **tables}
     return Report(
-        f"{int(statistics[:, 1].sum()):,} words in {len(examples):,} sentences",
+        f"{counted(int(statistics[:, 1].sum()), 'word')} in {counted(len(examples), 'sentence')}",
         tuple(shown),
         tables,
         {"confusion": {"labels": list(model.tags.names), "counts": confusion.tolist()}},

@@ -26,8 +26,14 @@ from unrolled.data.rows import Format, Rows, find_rows
 from unrolled.data.split import held_out
 from unrolled.data.vocabulary import Kind, Vocabulary
 from unrolled.errors import DataError
+from unrolled.tasks.parts import check_encoded, shares_of_all
 
 SOURCE, TARGET = "source", "target"
+KEY = "source_key"
+"""Under what name a number of each source's text stands: the same for the same text alone."""
+
+# The largest share that leaves something.
+_MOST = float(np.nextafter(1, 0))
 
 
 @dataclass(frozen=True)
@@ -119,11 +125,11 @@ class Pairs:
         """A number for each row's source, the same for the same source: uint64 ``[n]``."""
         return np.fromiter((self._key(row) for row in self), np.uint64)
 
-    def _key(self, row: Row) -> int:
+    def _key(self, row: Row) -> np.uint64:
         side, kind = self.data.source, self.kinds[0]
         text = "\n".join(row.items(side)) if kind == "item" else row.text(side)
         digest = hashlib.blake2b(text.encode(errors="surrogatepass"), digest_size=8)
-        return int.from_bytes(digest.digest(), "big")
+        return np.uint64(int.from_bytes(digest.digest(), "big"))
 
     def vocabularies(self, training: NDArray[np.int64]) -> tuple[Vocabulary, Vocabulary]:
         """Those of the rows at these places."""
@@ -143,10 +149,11 @@ class Pairs:
         return Vocabulary.build((row.text(side) for row in rows), kind, *limits)
 
     def encoded(self, source: Vocabulary, target: Vocabulary, directory: Path | None) -> Examples:
-        """The rows' tokens, uint16 or uint32, in memory or in files in ``directory``."""
+        """The rows' tokens, uint16 or uint32, and ``KEY``; in memory or in files."""
 
         def encode(row: Row) -> Mapping[str, NDArray[Any]]:
             return {
+                KEY: np.asarray(self._key(row)),
                 SOURCE: _ids(row, self.data.source, source),
                 TARGET: _ids(row, self.data.target, target),
             }
@@ -220,22 +227,22 @@ def read_parts(
     Raises:
         DataError: where data can't be read, too many rows are bad, or a part would be empty.
     """
+    shares = shares_of_all(data)
     kinds = data.source_tokens, data.target_tokens
     pairs = find_pairs(named, data, kinds, max_target)
     keys = pairs.keys()
     training = np.arange(len(keys), dtype=np.int64)
     held: dict[str, NDArray[np.int64]] = {}
-    for name, given, fraction in (
-        ("test", data.test, data.test_fraction),
-        ("validation", data.validation, data.validation_fraction),
-    ):
-        if given is None and fraction:
-            # A share of all examples, also where some were taken already.
-            share = fraction * len(keys) / len(training)
+    for name, fraction in shares.items():
+        if fraction:
+            # A share of all examples, also where some were taken already: of whole groups, these
+            # may be a few more than their share.
+            share = min(fraction * len(keys) / len(training), _MOST)
             stay, out = held_out(len(training), share, seed, groups=keys[training])
             held[name], training = training[out], training[stay]
     source, target = pairs.vocabularies(training)
     whole = pairs.encoded(source, target, directory)
+    check_encoded(whole, len(keys))
     parts: dict[str, Examples | None] = {"test": None, "validation": None}
     parts |= {name: whole.part(places) for name, places in held.items()}
     facts = list(pairs.bad.facts())

@@ -9,6 +9,7 @@ which no target is met (the word error rate, where a sequence is a word).
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -23,38 +24,57 @@ from unrolled.tasks.bootstrap import Statistics, interval
 from unrolled.tasks.diagonal import NAME, Written, write_diagonal
 from unrolled.tasks.edits import closest
 from unrolled.tasks.report import Figure, Report
-from unrolled.tasks.translate_data import SOURCE, TARGET
+from unrolled.tasks.translate_data import KEY, SOURCE, TARGET
+from unrolled.tasks.words import counted
 
 TOKEN_ERRORS, SEQUENCE_ERRORS = "token_error_rate", "sequence_error_rate"
 
 _ROWS = 128
 _SHOWN = 12
 
-References = Mapping[tuple[int, ...], Sequence[Written]]
+
+@dataclass(frozen=True)
+class Reference:
+    """A source and what may be written for it, as ids.
+
+    Attributes:
+        source: The source.
+        targets: Its targets, at least one.
+    """
+
+    source: Written
+    targets: list[Written]
 
 
-def references(examples: Examples) -> References:
-    """All targets of each source, both as ids, in the order of the examples."""
-    found: dict[tuple[int, ...], list[Written]] = {}
+def references(examples: Examples) -> list[Reference]:
+    """All targets of each source, in the order of the examples.
+
+    Sources are the same where their texts are: two may have the same ids, where tokens are unknown.
+    """
+    found: dict[int, Reference] = {}
     sources, targets = examples.sequences[SOURCE], examples.sequences[TARGET]
-    for place in examples.indices.tolist():
-        source, target = tuple(sources[place].tolist()), tuple(targets[place].tolist())
-        found.setdefault(source, []).append(target)
-    return found
+    keys = examples.values[KEY][examples.indices]
+    for key, place in zip(keys.tolist(), examples.indices.tolist(), strict=True):
+        if key not in found:
+            found[key] = Reference(tuple(sources[place].tolist()), [])
+        found[key].targets.append(tuple(targets[place].tolist()))
+    return list(found.values())
 
 
-def written(model: Seq2Seq, sources: Sequence[Sequence[int]], width: int) -> list[Written]:
+def written(model: Seq2Seq, known: Sequence[Reference], width: int) -> list[Written]:
     """What the model writes for each source."""
     beam = Beam(width, max_length=model.config.max_length)
-    found = candidates(model, [torch.tensor(s) for s in sources], beam, _ROWS, attention=False)
+    found = candidates(
+        model, [torch.tensor(of.source) for of in known], beam, _ROWS, attention=False
+    )
     return [best.tokens for best, *_ in found]
 
 
-def statistics(found: Sequence[Written], known: References) -> Statistics:
+def statistics(found: Sequence[Written], known: Sequence[Reference]) -> Statistics:
     """For each source its edits, the length of the nearest target, whether it is wrong, and 1."""
     rows: list[tuple[int, int, int, int]] = []
-    for each, targets in zip(found, known.values(), strict=True):
-        edits, length = closest(each, targets)
+    for each, of in zip(found, known, strict=True):
+        edits, length = closest(each, of.targets)
         rows.append((edits, length, int(edits > 0), 1))
     return np.array(rows, np.float64)
 
@@ -83,7 +103,7 @@ def mean_loss(model: Seq2Seq, examples: Examples) -> float:
 def validation(model: Seq2Seq, examples: Examples) -> dict[str, float]:
     """The loss, and the error rates of greedy search."""
     known = references(examples)
-    sums = statistics(written(model, list(known), 1), known).sum(0)
+    sums = statistics(written(model, known, 1), known).sum(0)
     return {
         "loss": mean_loss(model, examples),
         TOKEN_ERRORS: float(token_errors(sums)),
@@ -104,14 +124,14 @@ def report(
         on: The examples in words, such as "test".
     """
     known = references(examples)
-    found = written(model, list(known), width)
-    counted = statistics(found, known)
-    plain = statistics([write_diagonal(baseline, source) for source in known], known).sum(0)
+    found = written(model, known, width)
+    rows = statistics(found, known)
+    plain = statistics([write_diagonal(baseline, of.source) for of in known], known).sum(0)
     figures = tuple(
         Figure(
             name,
-            float(figure(counted.sum(0))),
-            *interval(counted, figure),
+            float(figure(rows.sum(0))),
+            *interval(rows, figure),
             float(figure(plain)),
             NAME,
             "lower",
@@ -124,14 +144,14 @@ def report(
     )
     shown = [
         {
-            "source": model.source.decode(source),
+            "source": model.source.decode(of.source),
             "translation": model.target.decode(each),
-            "targets": [model.target.decode(t) for t in targets],
+            "targets": [model.target.decode(t) for t in of.targets],
         }
-        for each, (source, targets) in list(zip(found, known.items(), strict=True))[:_SHOWN]
+        for each, of in zip(found[:_SHOWN], known[:_SHOWN], strict=True)
     ]
-    of = f"{len(known):,} sources ({len(examples):,} examples) {on}"
-    return Report(of, figures, {"examples": _table(shown)}, {"examples": shown, "beam": width})
+    told = f"{counted(len(known), 'source')} ({counted(len(examples), 'example')}) {on}"
+    return Report(told, figures, {"examples": _table(shown)}, {"examples": shown, "beam": width})
 
 
 def _table(shown: Sequence[Mapping[str, Any]]) -> str:
