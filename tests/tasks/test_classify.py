@@ -110,6 +110,17 @@ def test_a_row_that_is_bad_only_when_encoded_moves_no_part(
         prepared(letters(tmp_path), tmp_path, replace(CHARACTERS, skip_bad=1))
 
 
+def test_parts_of_their_own_are_mapped_from_the_cache(tmp_path: Path):
+    own = tmp_path / "own.tsv"
+    own.write_text("text\tlabel\nabc\tA\nbac\tB\n")
+    run = prepared(letters(tmp_path), tmp_path, replace(CHARACTERS, test=str(own)))
+    cache = tmp_path / "cache"
+    names = {str(path.relative_to(cache)) for path in run.files}
+    columns = ("label.values", "x.offsets", "x.values")
+    assert names == {*columns, *(f"test/{column}" for column in columns)}
+    assert np.fromfile(cache / "test" / "label.values", np.int64).tolist() == [0, 1]
+
+
 def test_words_are_the_same_wherever_they_stand(tmp_path: Path):
     lines = [f"good film number {i}" for i in range(10)]
     path = write_classes(tmp_path / "d", {"neg": ["film good"] * 10, "pos": lines})

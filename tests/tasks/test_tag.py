@@ -2,6 +2,11 @@
 
 import json
 import random
+import subprocess
+import sys
+import textwrap
+import tracemalloc
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -192,7 +197,59 @@ def test_the_figures_are_counted_by_hand(path: Path, tmp_path: Path):
 def test_usual_tags():
     words, tags = np.array([0, 0, 0, 1, 1, 3]), np.array([2, 2, 1, 1, 0, 2])
     # Of words that do not occur, the most frequent of all; the smaller of two that are equal.
-    assert usual_tags(words, tags, 5, 3) == [2, 0, 2, 2, 2]
+    assert usual_tags([(words, tags)], 5, 3) == [2, 0, 2, 2, 2]
+    halves = [(words[:2], tags[:2]), (words[2:], tags[2:])]
+    assert usual_tags(halves, 5, 3) == [2, 0, 2, 2, 2]
+
+
+def test_usual_tags_of_more_words_than_memory_may_hold():
+    draw = np.random.default_rng(0)
+    block = draw.integers(0, 50, 10_000, np.uint32), draw.integers(0, 9, 10_000)
+
+    def sentences() -> Iterator[tuple[Any, Any]]:
+        for _ in range(100):
+            yield block[0].copy(), block[1].copy()
+
+    tracemalloc.start()
+    found = usual_tags(sentences(), 50, 9)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    # A million words, 4 MB of ids: of these a sentence, and the numbers of a list of it.
+    assert peak < 2 << 20
+    assert found == usual_tags([block], 50, 9)
+
+
+def test_no_part_is_in_memory(tmp_path: Path):
+    script = """
+        import sys, tracemalloc
+        from pathlib import Path
+        from unrolled.models.tagger_inputs import TaggerConfig
+        from unrolled.tasks.kind import Cache
+        from unrolled.tasks.tag import KIND
+        from unrolled.tasks.tag_data import TagData
+        from unrolled.train.config import TrainConfig
+        path, cache = sys.argv[1:]
+        data = TagData(validation=path, test=path)
+        tracemalloc.start()
+        run = KIND.prepare([path], data, TaggerConfig(), TrainConfig(), Cache(Path(cache)))
+        held = tracemalloc.get_traced_memory()[0]
+        print(sum(file.stat().st_size for file in run.files), len(run.files), held)
+    """
+    draw = random.Random(0)
+    words = [[(f"word{draw.randrange(99)}", f"T{draw.randrange(5)}") for _ in range(200)]] * 200
+    path = write_conll(tmp_path / "d.txt", [list(s) for s in words])
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(script), str(path), str(tmp_path / "cache")],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    size, files, held = map(int, done.stdout.split())
+    # Words, spellings and tags, 104 bytes a word, three times; two files a column.
+    assert files == 3 * 3 * 2
+    assert size > 3 * 200 * 200 * 104
+    # A character vocabulary's table of all code points is 4.5 MB; none of the 4 MB of a part.
+    assert held < 4.5 * 2**20 + size / 6
 
 
 def test_both_tags_of_a_type_are_known():

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -86,8 +87,11 @@ def prepare(
     if data.numbers:
         model.standardise(*moments(learned))
     parts = {
-        "validation": _part(examples, validate, data.validation, data, model, bad),
-        "test": _part(examples, test, data.test, data, model, bad),
+        name: _part(examples, places, own, data, model, bad, cache.directory / name)
+        for name, places, own in (
+            ("validation", validate, data.validation),
+            ("test", test, data.test),
+        )
     }
     shift = logit_adjustment(targets(learned), len(classes), data.adjustment)
     validation = parts["validation"]
@@ -220,17 +224,20 @@ def _part(
     data: ClassifyData,
     model: Classifier,
     bad: BadRows,
+    directory: Path,
 ) -> Examples | None:
     if own is not None:
-        return Labelled.find([own], data, bad).examples(model, None)
+        return Labelled.find([own], data, bad).examples(model, directory)
     return examples.part(places) if len(places) else None
 
 
 def _fresh(judged: Examples, learned: Examples) -> NDArray[np.bool_]:
     """Which examples training does not also have, whatever their labels: bool ``[n]``."""
-    seen = {hash(learned.sequences["x"][i].tobytes()) for i in learned.indices.tolist()}
-    own = judged.sequences["x"]
-    return np.array([hash(own[i].tobytes()) not in seen for i in judged.indices.tolist()])
+    ours, theirs = (
+        np.fromiter((hash(e.sequences["x"][i].tobytes()) for i in e.indices.tolist()), np.int64)
+        for e in (judged, learned)
+    )
+    return ~np.isin(ours, theirs)
 
 
 def _facts(

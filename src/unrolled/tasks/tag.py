@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -54,7 +55,8 @@ def prepare(
         found.update(sentence[data.tags])
     tags = tag_names(found)
     learn, validate, test = divide(n, data, train.seed)
-    chosen = frozenset(learn.tolist())
+    chosen = np.zeros(n, np.bool_)
+    chosen[learn] = True
     inputs = TaggerInputs.build(
         config,
         Column(tagged, data.words, chosen),
@@ -67,15 +69,16 @@ def prepare(
     examples = tagged.examples(model, cache.directory)
     check_encoded(examples, n)
     learned = examples.part(learn)
-    known = [examples.sequences["words"][row] for row in learned.indices.tolist()]
+    known = (examples.sequences["words"][row] for row in learned.indices.tolist())
     model.usual = tuple(
-        usual_tags(
-            np.concatenate(known), np.concatenate(list(gold(learned))), len(inputs.words), len(tags)
-        )
+        usual_tags(zip(known, gold(learned), strict=True), len(inputs.words), len(tags))
     )
     parts = {
-        "validation": _part(examples, validate, data.validation, data, model, bad),
-        "test": _part(examples, test, data.test, data, model, bad),
+        name: _part(examples, places, own, data, model, bad, cache.directory / name)
+        for name, places, own in (
+            ("validation", validate, data.validation),
+            ("test", test, data.test),
+        )
     }
     validation = parts["validation"]
     judged = parts["test"] or validation
@@ -164,9 +167,10 @@ def _part(
     data: TagData,
     model: Tagger,
     bad: BadRows,
+    directory: Path,
 ) -> Examples | None:
     if own is not None:
-        return Tagged.find([own], data, bad).examples(model, None)
+        return Tagged.find([own], data, bad).examples(model, directory)
     return examples.part(places) if len(places) else None
 
 

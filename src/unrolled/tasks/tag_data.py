@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -123,24 +124,24 @@ class Tagged:
         return encode_rows(self.rows, encode, directory, self.bad)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Column:
     """One column of some of the sentences; read anew for each ``for`` loop.
 
     Attributes:
         tagged: The sentences.
         name: The column.
-        chosen: The places of the sentences that are meant.
+        chosen: Which sentences are meant, bool ``[n]``.
     """
 
     tagged: Tagged
     name: str
-    chosen: frozenset[int]
+    chosen: NDArray[np.bool_]
 
     def __iter__(self) -> Iterator[list[str]]:
         """The values of each sentence."""
-        for place, found in enumerate(self.tagged.sentences()):
-            if place in self.chosen:
+        for found, taken in zip(self.tagged.sentences(), self.chosen, strict=False):
+            if taken:
                 yield found[self.name]
 
 
@@ -156,21 +157,27 @@ def tag_names(found: set[str]) -> Labels:
     return Labels.build({"O", *(f"{mark}-{kind}" for kind in types for mark in "BI")})
 
 
-def usual_tags(words: NDArray[Any], tags: NDArray[Any], n_words: int, n_tags: int) -> list[int]:
+def usual_tags(
+    sentences: Iterable[tuple[NDArray[Any], NDArray[Any]]], n_words: int, n_tags: int
+) -> list[int]:
     """Each word's most frequent tag; of words that do not occur, the most frequent tag of all.
 
     Args:
-        words: Ids of all words of the training data ``[N]``.
-        tags: Their tags ``[N]``.
+        sentences: Ids of words ``[T]`` and tags ``[T]`` of each sentence of the training data. Of
+            these one at a time is in memory, and the number of each pair of a word and a tag.
         n_words: How many ids of words there are.
         n_tags: How many tags there are.
     """
-    pairs, counts = np.unique(words.astype(np.int64) * n_tags + tags, return_counts=True)
-    usual = np.full(n_words, np.bincount(tags.astype(np.int64), minlength=n_tags).argmax())
+    counts: Counter[int] = Counter()
+    of_all = np.zeros(n_tags, np.int64)
+    for words, tags in sentences:
+        counts.update((words.astype(np.int64) * n_tags + tags).tolist())
+        of_all += np.bincount(tags.astype(np.int64), minlength=n_tags)
+    usual = [int(of_all.argmax())] * n_words
     # The most frequent pair of each word is written last, the smaller tag among equals.
-    for i in np.lexsort((-pairs, counts)).tolist():
-        usual[pairs[i] // n_tags] = pairs[i] % n_tags
-    return usual.tolist()
+    for pair, _ in sorted(counts.items(), key=lambda item: (item[1], -item[0])):
+        usual[pair // n_tags] = pair % n_tags
+    return usual
 
 
 def sentence_of(line: str, model: Tagger) -> tuple[list[str], dict[str, list[str]]]:
