@@ -1,7 +1,8 @@
 """Encoded examples by column, in memory or mapped from files, and batches of them.
 
 Batches hold examples of like length, so that little is padded and little is waited for: the
-examples are shuffled, cut into pools of many batches, and sorted by length within a pool.
+examples are shuffled, cut into pools of several batches, and sorted by length within a pool. There
+are at least four pools: were all examples sorted together, the same ones would meet in each epoch.
 """
 
 from __future__ import annotations
@@ -18,7 +19,9 @@ from unrolled.data.batch import Batch, Sequences
 from unrolled.data.ragged import Ragged
 from unrolled.errors import DataError
 
+# The most batches of a pool, and the fewest pools of an epoch.
 _POOL = 50
+_POOLS = 4
 
 
 @dataclass(frozen=True, eq=False)
@@ -113,7 +116,8 @@ class Bucketed:
         draw = None if self.seed is None else np.random.default_rng([self.seed, epoch])
         if draw is not None:
             draw.shuffle(order)
-        pool = _POOL * self.batch_size
+        most = _POOL if draw is None else min(_POOL, max(1, len(self) // _POOLS))
+        pool = most * self.batch_size
         cut: list[NDArray[np.int64]] = []
         for begin in range(0, n, pool):
             part = order[begin : begin + pool]
