@@ -223,7 +223,7 @@ def test_a_run_goes_on_after_its_directory_was_moved(
     run = tmp_path / "run"
     stopped = unrolled(*train(corpus, "--output", run, "--max-minutes", "1e-9"))
     assert stopped.out.splitlines()[-1] == (
-        "stopped by the time limit at step 0 of 49; all is saved. Go on with: unrolled train lm "
+        "stopped by the time limit at step 1 of 49; all is saved. Go on with: unrolled train lm "
         f"--output {run} --resume"
     )
     run.rename(tmp_path / "moved")

@@ -233,6 +233,8 @@ def test_out_of_time_saves_and_the_next_sitting_goes_on(tmp_path: Path):
     for sitting in range(3):
         run, _, _ = trainer(tmp_path / "short", config, model=TinyModel(seed=sitting + 3))
         assert run.run().ending == "out of time"
+        # Too short a time for anything is still one step.
+        assert run.progress.step == sitting + 1
     run, model, _ = trainer(tmp_path / "short", SETTINGS, model=TinyModel(seed=99))
     assert run.run().ending == "complete"
     assert_same_parameters(parameters(model), expected)

@@ -24,7 +24,8 @@ class TrainConfig:
     Attributes:
         epochs: Passes over the training part of the data.
         max_steps: Stop after so many steps (one batch each), even in the middle of an epoch.
-        max_minutes: Save and stop after so many minutes; resuming goes on.
+        max_minutes: Save and stop after so many minutes of training, which at least one step has;
+            resuming goes on.
         batch_size: Examples (of a text: streams) side by side, those of all processes together.
         accumulate: Compute each batch in so many parts, one after the other, which takes less
             memory and gives the same gradient.
@@ -41,12 +42,13 @@ class TrainConfig:
         final_rate: Where cosine and linear end, and how low plateau goes, as a fraction of the
             learning rate.
         plateau_patience: The plateau schedule halves the rate after so many validations without a
-            better loss.
+            better figure, the one that decides which model is kept.
         clip: Scale gradients down to this norm; 0 leaves them as they are.
         evaluate_every: Steps between two validations.
         log_every: Steps between two lines of metrics.
         checkpoint_every: Steps between two checkpoints.
-        patience: Stop early after so many validations without a better loss.
+        patience: Stop early after so many validations without a better figure, the one that decides
+            which model is kept.
         seed: Where all random numbers start.
     """
 

@@ -124,6 +124,7 @@ class Trainer:
         """
         self._observers = observers
         self._started = time.monotonic() - self.progress.seconds
+        self._began_at = self.progress.step
         minutes = self._config.max_minutes
         deadline = math.inf if minutes is None else time.monotonic() + 60 * minutes
         with StopSignals() as signals, self._files() as (self._metrics, self._timing):
@@ -166,7 +167,9 @@ class Trainer:
         if patience is not None and self.progress.stale >= patience:
             return "early"
         asked = float(signals.received is not None)
-        interrupted, late = self._processes.sums([asked, float(time.monotonic() >= deadline)])
+        # However short the time is, a sitting gets further.
+        over = self.progress.step > self._began_at and time.monotonic() >= deadline
+        interrupted, late = self._processes.sums([asked, float(over)])
         if interrupted:
             return "interrupted"
         return "out of time" if late else None
