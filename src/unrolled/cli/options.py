@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import json
 import re
 import typing
 from collections.abc import Mapping, Sequence
@@ -93,8 +94,19 @@ class Options(ArgumentParser):
             alone = "=" in word or word in self._switches or not rest
             group = files if word.partition("=")[0] == "--config" else others
             # Joined, a value may begin with a dash.
-            group += [word] if alone else [f"{word}={rest.pop(0)}"]
+            group.append(self._listed(word if alone else f"{word}={rest.pop(0)}"))
         return [*files, *others, "--", *positional] if positional else [*files, *others]
+
+    def _listed(self, word: str) -> str:
+        """An option that takes several values, with commas between them, as YAML writes a list."""
+        flag, equals, value = word.partition("=")
+        hint = self._hints.get(flag.removeprefix("--").replace("-", "_"))
+        if not equals or not _takes_several(hint) or value.lstrip().startswith("["):
+            return word
+        items = [item.strip() for item in value.split(",")] if value.strip() else []
+        # In quotes a text such as "yes" or "1" stays a text.
+        texts = typing.get_args(hint)[0] is str
+        return f"{flag}={json.dumps(items) if texts else f'[{value}]'}"
 
     def add_fields(self, kind: type[Any], prefix: str = "") -> None:
         """A group with an option for each field of a dataclass; its docstring has the words.
@@ -148,6 +160,10 @@ def pick(kind: type[T], values: Mapping[str, Any], prefix: str = "") -> T:
     return kind(**{name: values[prefix + name] for name in names})
 
 
+def _takes_several(hint: Any) -> bool:
+    return typing.get_origin(hint) in (tuple, list)
+
+
 def _flag(name: str) -> str:
     return "--" + name.replace("_", "-")
 
@@ -156,6 +172,11 @@ def _type_words(hint: Any) -> str:
     options: Sequence[Any] = typing.get_args(hint)
     if typing.get_origin(hint) is typing.Literal:
         return " or ".join(options)
+    if _takes_several(hint):
+        one = {str: "texts", float: "numbers", int: "whole numbers"}.get(
+            options[0], str(options[0])
+        )
+        return f"{one} with commas between them"
     if type(None) in options:
         return " or ".join(_type_words(option) for option in options)
     return {int: "a whole number", float: "a number", str: "a text", type(None): "null"}.get(

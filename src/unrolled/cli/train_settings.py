@@ -89,7 +89,7 @@ def as_begun(
             "the run's settings are damaged, or of another version of Unrolled: start again with "
             "--overwrite"
         )
-    changed = {name: value for name, value in kept(given).items() if value != begun[name]}
+    changed = {name: value for name, value in kept(given).items() if _plain(value) != begun[name]}
     # Another one of these makes it another run.
     fixed = FIXED | {f.name for config in (kind.data, kind.config) for f in fields(config)}
     for name in (fixed - {"cache"}) & changed.keys():
@@ -99,3 +99,8 @@ def as_begun(
         )
     notes = [f"{name} was {begun[name]!r} before" for name in changed if name != "data"]
     return {**values, **begun, **changed}, notes
+
+
+def _plain(value: Any) -> Any:
+    """The same as JSON, which has no tuples, gives it back."""
+    return list(value) if isinstance(value, tuple) else value
