@@ -86,7 +86,7 @@ TRAINING: dict[str, tuple[Prepare, str, str]] = {
     "validation fraction": (
         nothing,
         "{root}/corpus.txt --validation-fraction 1",
-        "the validation fraction is at least 0 and less than 1, not 1.0",
+        "validation_fraction is at least 0 and below 1, not 1.0",
     ),
     "no number": (
         nothing,

@@ -45,7 +45,7 @@ def test_it_leaves_a_model_and_says_what_it_did(unrolled: Command, tmp_path: Pat
         f"{math.exp(losses[10]):.5g}"
     )
     report = json.loads((run / "training" / "report.json").read_text())
-    assert report["on"] == "340 held-out characters"
+    assert report["on"] == "340 held-out characters, which also chose the step that is kept"
     nats, perplexity = report["figures"]
     assert nats["name"] == "nats per character"
     assert nats["value"] == pytest.approx(losses[best], rel=1e-6)
@@ -205,6 +205,53 @@ def test_resume_begins_a_run_where_there_is_none(
     run = tmp_path / "run"
     assert unrolled(*train(corpus, "--output", run, "--resume")).status == 0
     assert (run / "model.safetensors").read_bytes() == (model / "model.safetensors").read_bytes()
+
+
+def test_the_report_is_on_the_test_part_where_there_is_one(
+    unrolled: Command, tmp_path: Path, corpus: Path
+):
+    run, whole = tmp_path / "run", len(TEXT) + 2
+    done = unrolled(*train(corpus, "--output", run, "--test-fraction", "0.2"))
+    assert (done.status, done.err) == (0, "")
+    report = json.loads((run / "training" / "report.json").read_text())
+    n = round(0.2 * whole) - 1
+    assert report["on"] == f"{n - n % 4} characters of the test part".replace(",", "")
+    losses = [
+        r["loss"] for r in read(run / "training" / "metrics.jsonl") if r["split"] == "validation"
+    ]
+    assert report["figures"][0]["value"] not in losses
+
+    # The same text as a file of its own: the training part is longer, the test is on that file.
+    own = tmp_path / "own.txt"
+    own.write_text("the lazy dog jumps over a box. " * 9)
+    other = tmp_path / "other"
+    words = train(corpus, "--output", other, "--test", own, "--max-minutes", "1e-9")
+    begun = unrolled(*words)
+    assert begun.status == 0
+    assert "test: 281 characters" in begun.out.splitlines()
+    own.unlink()
+    corpus.unlink()
+    done = unrolled("train", "lm", "--output", other, "--resume", "--max-minutes", "null")
+    assert done.status == 0, done.err
+    assert "on 280 characters of the test part" in done.out.splitlines()
+
+
+def test_lines_of_another_encoding_are_skipped_where_they_may_be(unrolled: Command, tmp_path: Path):
+    path = tmp_path / "a.txt"
+    path.write_bytes(TEXT.encode() + b"na\xefve\n")
+    refused = unrolled(*train(path, "--output", tmp_path / "run"))
+    assert refused.status == 2
+    assert refused.err == (
+        f"unrolled: error: {path} is not UTF-8: byte 0xef at offset {len(TEXT) + 2} (invalid "
+        "continuation byte). Give its encoding (latin-1?), or use a byte vocabulary\n"
+    )
+    done = unrolled(*train(path, "--output", tmp_path / "run", "--skip-bad", "1"))
+    assert (done.status, done.err) == (0, "")
+    said = f"  {path}, line 41: byte 0xef in column 3 is not UTF-8: give the file's encoding"
+    assert f"skipped 1 bad row:\n{said} (latin-1?)\n" in done.out
+    judged = unrolled("eval", tmp_path / "run", path)
+    assert judged.status == 0, judged.err
+    assert said in judged.out
 
 
 def test_a_run_goes_on_without_its_corpus(unrolled: Command, tmp_path: Path, corpus: Path):

@@ -1,6 +1,6 @@
 """Batches of like length: each example once an epoch, and not beside the same ones in the next."""
 
-from itertools import combinations
+from itertools import combinations, pairwise
 
 import numpy as np
 import pytest
@@ -46,7 +46,7 @@ def test_every_example_is_in_one_batch_of_each_epoch(
 def test_examples_meet_others_in_the_next_epoch(lengths: list[int] | range):
     batches = Bucketed(examples(list(lengths)), 16, "x", 0)
     epochs = [pairs(batches, epoch) for epoch in range(3)]
-    for before, after in zip(epochs, epochs[1:], strict=False):
+    for before, after in pairwise(epochs):
         # Two meet again where they are in one pool, one time in four, and near each other there.
         assert len(before & after) / len(before) < 0.25
     # Little is padded all the same: a pool has at least twelve batches.

@@ -9,7 +9,9 @@ import numpy as np
 import pytest
 
 from unrolled.data import corpus, tokens
+from unrolled.data.bad_rows import BadRows
 from unrolled.data.corpus import find
+from unrolled.data.lines import readable
 from unrolled.data.tokens import encode_corpus
 from unrolled.data.vocabulary import Kind, Vocabulary, VocabularyConfig
 from unrolled.data.windows import Stream
@@ -189,9 +191,55 @@ def test_a_corpus_is_never_whole_in_memory(
 
 def test_the_split_is_the_beginning_and_the_end(tmp_path: Path, text: Path):
     file = encode_corpus(find(str(text)), VocabularyConfig(), tmp_path)
-    train, validation = file.split(0.1)
+    train, validation, test = file.split(0.1)
     assert np.concatenate([train, validation]).tolist() == file.tokens.tolist()
     assert len(validation) == round(0.1 * len(file))
-    assert len(file.split(0.0)[1]) == 0
-    with pytest.raises(DataError, match=r"less than 1, not 1\.5"):
-        file.split(1.5)
+    assert len(test) == len(file.split(0.0)[1]) == 0
+    parts = file.split(0.2, 0.3)
+    assert np.concatenate(parts).tolist() == file.tokens.tolist()
+    assert [len(part) for part in parts[1:]] == [round(share * len(file)) for share in (0.2, 0.3)]
+    for shares in ((1.5, 0), (0.5, 0.5), (-0.1, 0), (0.1, -0.1)):
+        with pytest.raises(DataError, match=r"at least 0, and together below 1, not "):
+            file.split(*shares)
+
+
+def test_lines_that_can_not_be_read_are_skipped_up_to_a_limit(tmp_path: Path):
+    path = tmp_path / "a.txt"
+    path.write_bytes(b"\xef\xbb\xbfgood\r\nb\xe4d\n\xc3\xa4 good\n\0\nlast")
+    clean = tmp_path / "b.txt"
+    clean.write_text("good\r\n\u00e4 good\nlast", newline="")
+    expected = encode_corpus(find(str(clean)), VocabularyConfig(), tmp_path / "cache")
+    bad = BadRows(2)
+    file = encode_corpus(find(str(path)), VocabularyConfig(), tmp_path / "cache", bad=bad)
+    assert file.tokens.tolist() == expected.tokens.tolist()
+    assert file.fingerprint == expected.fingerprint
+    assert file.skipped == (
+        "skipped 2 bad rows:",
+        f"  {path}, line 2: byte 0xe4 in column 2 is not UTF-8: give the file's encoding "
+        "(latin-1?)",
+        f"  {path}, line 4: there is a NUL byte: the file is binary, or UTF-16 (give its encoding)",
+    )
+    # What is in the cache says the same, and is not there for who allows fewer.
+    again = encode_corpus(find(str(path)), VocabularyConfig(), tmp_path / "cache", bad=BadRows(2))
+    assert again == file
+    with pytest.raises(DataError, match="2 rows can't be read and --skip-bad allows 1: "):
+        encode_corpus(find(str(path)), VocabularyConfig(), tmp_path / "cache", bad=BadRows(1))
+    with pytest.raises(DataError, match=r"is binary \(or UTF-16\): it has a NUL byte"):
+        encode_corpus(find(str(path)), VocabularyConfig(), tmp_path / "cache", bad=BadRows(0))
+    whole = encode_corpus(find(str(path)), VocabularyConfig("byte"), tmp_path, bad=BadRows(1))
+    assert whole.skipped == ()
+    assert len(whole) == path.stat().st_size + 2
+
+
+@pytest.mark.parametrize("block", [7, 8, 11, 1 << 22])
+def test_bad_lines_are_found_wherever_blocks_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, block: int
+):
+    monkeypatch.setattr("unrolled.data.corpus._BLOCK", block)
+    lines = [b"one", b"\xfftwo", b"", b"th\xc3\xa4ree", b"\xfe", b"\xfd"]
+    for end in (b"", b"\n"):
+        path = tmp_path / "a.txt"
+        path.write_bytes(b"\n".join(lines) + end)
+        bad = BadRows(9)
+        assert "".join(readable(find(str(path))[0], "utf-8", bad)) == "one\n\nth\u00e4ree\n"
+        assert [line.split(":")[0][-6:] for line in bad.lines()] == ["line 2", "line 5", "line 6"]

@@ -121,6 +121,13 @@ def test_parts_of_their_own_are_mapped_from_the_cache(tmp_path: Path):
     assert np.fromfile(cache / "test" / "label.values", np.int64).tolist() == [0, 1]
 
 
+def test_a_report_says_that_its_data_chose_the_step(tmp_path: Path):
+    run = prepared(letters(tmp_path), tmp_path, replace(CHARACTERS, test_fraction=0))
+    assert run.report is not None
+    on = run.report(run.model).on
+    assert on == "5 examples, which also chose the step that is kept"
+
+
 def test_words_are_the_same_wherever_they_stand(tmp_path: Path):
     lines = [f"good film number {i}" for i in range(10)]
     path = write_classes(tmp_path / "d", {"neg": ["film good"] * 10, "pos": lines})

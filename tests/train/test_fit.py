@@ -44,5 +44,5 @@ def test_a_text_shorter_than_a_window_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_fraction_of_everything_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(TrainingError, match=r"at least 0 and less than 1, not 1\.0"):
+    with pytest.raises(DataError, match=r"at least 0 and below 1, not 1\.0"):
         fit_text(fresh(), TEXT, tmp_path / "fox", CONFIG, window=16, validation_fraction=1.0)

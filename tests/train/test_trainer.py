@@ -15,7 +15,7 @@ from small_files import largest_file
 from tiny_training import SETTINGS, TinyModel, text, trainer
 from unrolled.data.windows import Stream
 from unrolled.errors import TrainingError
-from unrolled.tasks.language_model import mean_loss, validation_stream
+from unrolled.tasks.language_model import held_stream, mean_loss
 from unrolled.train.config import TrainConfig
 from unrolled.train.metrics import read
 from unrolled.train.observe import Moment, Observer
@@ -414,11 +414,11 @@ def test_the_validation_loss_is_that_of_each_token_given_those_before_it():
 
 
 def test_a_short_validation_part_is_read_in_fewer_streams():
-    plenty = validation_stream(text(100), 4, 8)
+    plenty = held_stream(text(100), 4, 8)
     assert (plenty.batch_size, plenty.window) == (4, 8)
-    short = validation_stream(text(20), 4, 8)
+    short = held_stream(text(20), 4, 8)
     assert (short.batch_size, short.window) == (2, 8)
-    shorter = validation_stream(text(5), 4, 8)
+    shorter = held_stream(text(5), 4, 8)
     assert (shorter.batch_size, shorter.window) == (1, 4)
     with pytest.raises(TrainingError, match="the validation part has 1 tokens"):
-        validation_stream(text(1), 4, 8)
+        held_stream(text(1), 4, 8)

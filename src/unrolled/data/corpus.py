@@ -13,7 +13,7 @@ import sysconfig
 import tempfile
 import weakref
 import zlib
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from fnmatch import fnmatch
@@ -175,8 +175,13 @@ def read(
 
 def read_source(source: Source, encoding: str = "utf-8", *, binary: bool = False) -> Iterator[str]:
     """One document in pieces, as ``read`` gives them; nothing where it is empty."""
+    return at_line_ends(decoded(source, "utf-8" if binary else encoding, binary=binary))
+
+
+def at_line_ends(blocks: Iterable[str]) -> Iterator[str]:
+    """A document's blocks in pieces, each but the last cut at a line end."""
     rest = ""
-    for text in decoded(source, "utf-8" if binary else encoding, binary=binary):
+    for text in blocks:
         rest += text
         cut = rest.rfind("\n") + 1
         if not cut and len(rest) >= _BLOCK:

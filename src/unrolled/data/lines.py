@@ -11,7 +11,8 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from unrolled.data.corpus import Source, decoded
+from unrolled.data.bad_rows import BadRows
+from unrolled.data.corpus import Source, at_line_ends, decoded
 
 LONGEST = 1 << 24
 _BOM = "\ufeff"
@@ -68,6 +69,38 @@ def lines(source: Source, encoding: str = "utf-8") -> Iterator[Line]:
             pieces.append(block[begin:])
     if length:
         yield line()
+
+
+def readable(source: Source, encoding: str, bad: BadRows) -> Iterator[str]:
+    """A document in pieces of whole lines, as they are, without those that can't be read.
+
+    Of a line of more than a few megabytes the part that can't be read is left out.
+
+    Args:
+        source: The document.
+        encoding: How it is encoded.
+        bad: Where lines with bytes of another encoding, or with NUL bytes, are counted.
+
+    Raises:
+        DataError: where the file can't be read, or more lines are bad than allowed.
+    """
+    name, number = _name(encoding), 1
+    for piece in at_line_ends(decoded(source, encoding, binary=True)):
+        text = piece.removeprefix(_BOM) if number == 1 else piece
+        if "\0" in text or (not text.isascii() and _ESCAPED.search(text)):
+            text = "".join(_good(text, source, number, name, bad))
+        yield text
+        number += piece.count("\n")
+
+
+def _good(text: str, source: Source, number: int, encoding: str, bad: BadRows) -> Iterator[str]:
+    *whole, last = text.split("\n")
+    for place, line in enumerate([*(f"{each}\n" for each in whole), last], number):
+        problem = _found(line, encoding)
+        if problem:
+            bad.add(source.name, place, problem)
+        else:
+            yield line
 
 
 def _found(text: str, encoding: str) -> str:

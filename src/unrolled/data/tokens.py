@@ -18,8 +18,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from unrolled.data.bad_rows import BadRows
 from unrolled.data.corpus import Source, read, read_source
 from unrolled.data.files import staged
+from unrolled.data.lines import readable
 from unrolled.data.vocabulary import Ids, Vocabulary, VocabularyConfig
 from unrolled.errors import DataError
 
@@ -36,6 +38,7 @@ class TokenFile:
         length: The number of ids.
         unknown: How many of them are "<unk>".
         fingerprint: The same for the same corpus with the same vocabulary, and only then.
+        skipped: What to say of the lines that were skipped.
     """
 
     path: Path
@@ -43,6 +46,7 @@ class TokenFile:
     length: int
     unknown: int
     fingerprint: str
+    skipped: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return self.length
@@ -52,18 +56,24 @@ class TokenFile:
         """All ids ``[length]``, uint16 or uint32, read from the disk as they are used."""
         return np.memmap(self.path, self.vocabulary.dtype.newbyteorder("<"), "r", shape=self.length)
 
-    def split(self, validation_fraction: float) -> tuple[Ids, Ids]:
-        """The corpus' first part for training and its last for validation, as views.
+    def split(self, validation: float, test: float = 0.0) -> tuple[Ids, Ids, Ids]:
+        """The corpus' first part for training, then one for validation, its end for the test.
+
+        Args:
+            validation: The share of the corpus that validates.
+            test: The share for the test.
 
         Raises:
-            DataError: where the fraction is not in [0, 1).
+            DataError: where a share is below 0, or nothing is left for training.
         """
-        if not 0 <= validation_fraction < 1:
+        if min(validation, test) < 0 or validation + test >= 1:
             raise DataError(
-                f"the validation fraction is at least 0 and less than 1, not {validation_fraction}"
+                "the shares for validation and test are at least 0, and together below 1, not "
+                f"{validation} and {test}"
             )
-        cut = self.length - round(self.length * validation_fraction)
-        return self.tokens[:cut], self.tokens[cut:]
+        end = self.length - round(self.length * test)
+        cut = end - round(self.length * validation)
+        return self.tokens[:cut], self.tokens[cut:end], self.tokens[end:]
 
 
 def encode_corpus(
@@ -72,6 +82,7 @@ def encode_corpus(
     directory: str | os.PathLike[str],
     encoding: str = "utf-8",
     progress: Callable[[int], None] | None = None,
+    bad: BadRows | None = None,
 ) -> TokenFile:
     """The corpus' token file in ``directory``: the one that is there, or a new one.
 
@@ -83,16 +94,20 @@ def encode_corpus(
         directory: Where token files are kept, made if it doesn't exist.
         encoding: How the documents are encoded; a byte vocabulary takes any bytes.
         progress: Called now and then with the number of tokens written so far.
+        bad: Where lines that can't be read are counted; as long as it allows none, a document with
+            one is an error.
 
     Raises:
-        DataError: where the corpus can't be read, has fewer than two different tokens, or the disk
-            is full.
+        DataError: where the corpus can't be read, more lines are bad than allowed, it has fewer
+            than two different tokens, or the disk is full.
     """
     config = asdict(vocabulary) if isinstance(vocabulary, VocabularyConfig) else None
     settings = config if isinstance(vocabulary, VocabularyConfig) else vocabulary.to_dict()
     binary = vocabulary.kind == "byte"
+    skipping = bad if bad is not None and bad.limit and not binary else None
     identities = [source.identity for source in sources]
-    key = _digest([_VERSION, identities, "" if binary else encoding, settings])[:32]
+    limit = [] if skipping is None else [skipping.limit]
+    key = _digest([_VERSION, identities, "" if binary else encoding, settings, *limit])[:32]
     ids = Path(directory) / f"{key}.tokens"
     manifest = ids.with_suffix(".json")
     found = _reuse(ids, manifest)
@@ -100,12 +115,16 @@ def encode_corpus(
         return found
 
     if isinstance(vocabulary, VocabularyConfig):
-        vocabulary = vocabulary.build(read(sources, encoding, binary=binary))
+        vocabulary = vocabulary.build(
+            read(sources, encoding, binary=binary)
+            if skipping is None
+            else (text for source in sources for text in readable(source, encoding, skipping))
+        )
     counts = np.zeros(len(vocabulary), np.int64)
     content = hashlib.sha256()
     # Several runs may encode the same corpus at once; each writes its own file.
     with staged(ids, f"{os.getpid()}.tmp") as file:
-        for piece in _pieces(sources, vocabulary, encoding):
+        for piece in _pieces(sources, vocabulary, encoding, skipping):
             data = piece.astype(piece.dtype.newbyteorder("<"), copy=False).tobytes()
             file.write(data)
             content.update(data)
@@ -115,13 +134,15 @@ def encode_corpus(
         _check(counts, vocabulary, sources)
     unknown = 0 if vocabulary.unk is None else int(counts[vocabulary.unk])
     fingerprint = _digest([vocabulary.to_dict(), content.hexdigest()])
-    written = TokenFile(ids, vocabulary, int(counts.sum()), unknown, fingerprint)
+    skipped = () if skipping is None else tuple(skipping.facts())
+    written = TokenFile(ids, vocabulary, int(counts.sum()), unknown, fingerprint, skipped)
     description = {
         "version": _VERSION,
         "length": written.length,
         "unknown": unknown,
         "fingerprint": fingerprint,
         "sources": [source.name for source in sources],
+        "skipped": list(skipped),
         "vocabulary": vocabulary.to_dict(),
     }
     with staged(manifest, f"{os.getpid()}.tmp") as file:
@@ -141,11 +162,18 @@ def find_encoded(directory: str | os.PathLike[str], fingerprint: str) -> TokenFi
     return None
 
 
-def _pieces(sources: Sequence[Source], vocabulary: Vocabulary, encoding: str) -> Iterator[Ids]:
+def _pieces(
+    sources: Sequence[Source], vocabulary: Vocabulary, encoding: str, skipping: BadRows | None
+) -> Iterator[Ids]:
     end: Ids = np.array([] if vocabulary.eos is None else [vocabulary.eos], vocabulary.dtype)
     yield end
     for source in sources:
-        for text in read_source(source, encoding, binary=vocabulary.kind == "byte"):
+        texts = (
+            read_source(source, encoding, binary=vocabulary.kind == "byte")
+            if skipping is None
+            else readable(source, encoding, skipping)
+        )
+        for text in texts:
             yield vocabulary.encode(text)
         yield end
 
@@ -169,7 +197,12 @@ def _reuse(ids: Path, manifest: Path) -> TokenFile | None:
         values: Any = json.loads(manifest.read_text("utf-8"))
         vocabulary = Vocabulary.from_dict(values["vocabulary"])
         found = TokenFile(
-            ids, vocabulary, int(values["length"]), int(values["unknown"]), values["fingerprint"]
+            ids,
+            vocabulary,
+            int(values["length"]),
+            int(values["unknown"]),
+            values["fingerprint"],
+            tuple(values.get("skipped", ())),
         )
         if ids.stat().st_size != found.length * vocabulary.dtype.itemsize:
             return None

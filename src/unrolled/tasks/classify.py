@@ -97,6 +97,12 @@ def prepare(
     validation = parts["validation"]
     judged = parts["test"] or validation
     fresh = None if judged is None else _fresh(judged, learned)
+
+    def judge(model: Classifier) -> Report:
+        assert judged is not None
+        found = report(model, judged, fresh)
+        return found if judged is parts["test"] else found.on_validation()
+
     return Prepared(
         model=model,
         task=Task(
@@ -116,7 +122,7 @@ def prepare(
                 "test part": parts["test"],
             }
         ),
-        report=None if judged is None else lambda m: report(m, judged, fresh),
+        report=None if judged is None else judge,
         files=cache.files(),
     )
 

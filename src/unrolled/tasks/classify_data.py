@@ -32,7 +32,7 @@ class ClassifyData:
         text: The column of the text.
         label: The column of the label.
         numbers: Columns of numbers that are read instead of a text, each a list a row, such as
-            ["x", "y"]: as many steps as the lists are long.
+            x,y: as many steps as the lists are long.
         tokens: What a token of a text is: a character, a byte of UTF-8, or a word.
         min_count: Keep only tokens that occur at least so often; the others are "<unk>".
         max_size: Keep at most so many tokens, the most frequent first.

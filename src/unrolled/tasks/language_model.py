@@ -2,7 +2,8 @@
 
 Training is truncated backpropagation through time: the text is cut into streams side by side and
 these into windows; the state goes on from window to window, gradients don't. The report is on the
-validation part: the mean cross-entropy, beside that of the tokens' frequencies in training.
+test part, or where there is none on that of validation: the mean cross-entropy, beside that of the
+tokens' frequencies in training.
 """
 
 from __future__ import annotations
@@ -11,8 +12,6 @@ import math
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import partial
-from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
@@ -21,11 +20,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from unrolled.data.bad_rows import BadRows
 from unrolled.data.batch import Batch, Sequences
 from unrolled.data.corpus import find
-from unrolled.data.tokens import TokenFile, encode_corpus, find_encoded
-from unrolled.data.vocabulary import Ids, VocabularyConfig
-from unrolled.data.vocabulary import Kind as TokenKind
+from unrolled.data.tokens import encode_corpus
+from unrolled.data.vocabulary import Ids
 from unrolled.data.windows import Stream
 from unrolled.errors import TrainingError
 from unrolled.models.config import LanguageModelConfig
@@ -34,7 +33,9 @@ from unrolled.models.modes import evaluating
 from unrolled.models.scoring import score_lines
 from unrolled.tasks.bootstrap import Statistics, interval
 from unrolled.tasks.kind import Cache, Kind, Prepared
+from unrolled.tasks.language_model_data import TextConfig, read_texts
 from unrolled.tasks.report import Figure, Report
+from unrolled.tasks.words import counted
 from unrolled.train import fit
 from unrolled.train.config import TrainConfig
 from unrolled.train.progress import Result
@@ -46,57 +47,6 @@ TOKENS, TARGETS = "tokens", "targets"
 _LARGEST = 700
 # Streams side by side where a text is only read.
 _ROWS = 8
-
-
-@dataclass(frozen=True)
-class TextConfig:
-    """How the text is read.
-
-    Attributes:
-        pattern: Which files count in a directory, as in a shell, such as *.txt.
-        encoding: How the text is encoded.
-        vocabulary_kind: What a token is: a character, a byte of UTF-8, or a word.
-        vocabulary_max_size: Keep at most so many tokens, the special ones included, the most
-            frequent first.
-        vocabulary_min_count: Keep only tokens that occur at least so often.
-        vocabulary_unk: Have a token "<unk>" for what the vocabulary doesn't know (bytes need none).
-        vocabulary_eos: Have a token "<eos>" that ends each document.
-        window: Time steps between two updates; the state is carried on, gradients are not.
-        validation_fraction: How much of the text is kept for validation, from its end; 0 is none.
-        cache: The directory that keeps the encoded text for other runs too; by default it is in the
-            output directory.
-    """
-
-    pattern: str = "*"
-    encoding: str = "utf-8"
-    vocabulary_kind: TokenKind = "char"
-    vocabulary_max_size: int | None = None
-    vocabulary_min_count: int = 1
-    vocabulary_unk: bool = True
-    vocabulary_eos: bool = True
-    window: int = 64
-    validation_fraction: float = 0.1
-    cache: str | None = None
-
-    def __post_init__(self) -> None:
-        if self.window < 1:
-            raise TrainingError(f"window is a number from 1 up, not {self.window}")
-        if not 0 <= self.validation_fraction < 1:
-            raise TrainingError(
-                "the validation fraction is at least 0 and less than 1, not "
-                f"{self.validation_fraction}"
-            )
-
-    @property
-    def vocabulary(self) -> VocabularyConfig:
-        """How the vocabulary is built."""
-        return VocabularyConfig(
-            self.vocabulary_kind,
-            self.vocabulary_max_size,
-            self.vocabulary_min_count,
-            self.vocabulary_unk,
-            self.vocabulary_eos,
-        )
 
 
 @dataclass(frozen=True)
@@ -140,7 +90,7 @@ def _figures(loss: float) -> dict[str, float]:
     }
 
 
-def validation_stream(tokens: Ids, batch_size: int, window: int) -> Stream:
+def held_stream(tokens: Ids, batch_size: int, window: int, part: str = "validation") -> Stream:
     """``tokens`` in ``batch_size`` streams; in fewer and shorter ones where there is little text.
 
     Raises:
@@ -148,8 +98,8 @@ def validation_stream(tokens: Ids, batch_size: int, window: int) -> Stream:
     """
     if len(tokens) < 2:
         raise TrainingError(
-            f"the validation part has {len(tokens)} tokens, which leaves nothing to predict: raise "
-            "the validation fraction, or set it to 0 to do without"
+            f"the {part} part has {counted(len(tokens), 'token')}, which leaves nothing to "
+            f"predict: raise the {part} fraction, or set it to 0 to do without"
         )
     window = min(window, len(tokens) - 1)
     return Stream(tokens, max(1, min(batch_size, (len(tokens) - 1) // window)), window)
@@ -202,7 +152,7 @@ def _streams(
     training = Stream(learn, batch_size, data.window)
     if not data.validation_fraction:
         return training, None
-    return training, validation_stream(validate, batch_size, data.window)
+    return training, held_stream(validate, batch_size, data.window)
 
 
 def _prepare(
@@ -212,42 +162,43 @@ def _prepare(
     settings: TrainConfig,
     cache: Cache,
 ) -> Prepared:
-    tokens = _tokens(words, data, cache)
+    texts = read_texts(words, data, cache)
+    vocabulary = texts.whole.vocabulary
     torch.manual_seed(settings.seed)
-    model = LanguageModel(config, tokens.vocabulary)
-    learn, validate = tokens.split(data.validation_fraction)
-    training, validation = _streams(learn, validate, settings.batch_size, data)
-    frequencies = np.bincount(learn, minlength=len(tokens.vocabulary))
+    model = LanguageModel(config, vocabulary)
+    training = Stream(texts.training, settings.batch_size, data.window)
+    validation, test = (
+        None if ids is None else held_stream(ids, settings.batch_size, data.window, part)
+        for part, ids in (("validation", texts.validation), ("test", texts.test))
+    )
+    frequencies = np.bincount(texts.training, minlength=len(vocabulary))
+    unit = vocabulary.unit
 
-    unit = tokens.vocabulary.unit
-    report = None
-    if validation is not None:
-        on = f"{validation.steps * validation.batch_size:,} held-out {unit}s"
-        report = partial(_report, stream=validation, frequencies=frequencies, on=on)
+    def judged(model: Any) -> Report:
+        if test is not None:
+            return _report(model, test, frequencies, f"{_predictions(test, unit)} of the test part")
+        assert validation is not None
+        on = f"{_predictions(validation, f'held-out {unit}')}"
+        return _report(model, validation, frequencies, on).on_validation()
+
     return Prepared(
         model,
         task(training, validation),
         (
-            f"data: {len(tokens):,} {unit}s, {len(tokens.vocabulary):,} different",
-            f"a step: {settings.batch_size} × {data.window} {unit}s",
+            f"data: {counted(len(texts.whole), unit)}, {len(vocabulary):,} different",
+            *(f"{part}: {counted(len(f), unit)}" for part, f in texts.own.items()),
+            *texts.facts(),
+            f"a step: {settings.batch_size} × {counted(data.window, unit)}",
         ),
-        {"text": tokens.fingerprint},
-        report,
+        texts.fingerprint(),
+        None if test is None and validation is None else judged,
         unit,
-        files=(tokens.path, tokens.path.with_suffix(".json")),
+        files=texts.files(),
     )
 
 
-def _tokens(words: Sequence[str], data: TextConfig, cache: Cache) -> TokenFile:
-    """The encoded text; for a run that goes on, the one that it was begun with."""
-    directory = Path(data.cache) if data.cache else cache.directory
-    if cache.begun is not None:
-        found = find_encoded(directory, cache.begun.get("text", ""))
-        if found is not None:
-            return found
-    return encode_corpus(
-        find(words, data.pattern), data.vocabulary, directory, data.encoding, cache.progress
-    )
+def _predictions(stream: Stream, unit: str) -> str:
+    return counted(stream.steps * stream.batch_size, unit)
 
 
 def _report(model: Any, stream: Stream, frequencies: Any, on: str) -> Report:
@@ -283,11 +234,13 @@ def _evaluate(model: LanguageModel, words: Sequence[str], data: TextConfig) -> R
     """On a text of its own; the baseline knows that text's frequencies, so that it is not weak."""
     with TemporaryDirectory() as directory:
         sources = find(words, data.pattern)
-        tokens = encode_corpus(sources, model.vocabulary, directory, data.encoding).tokens[:]
-        stream = validation_stream(tokens, _ROWS, data.window)
+        bad = BadRows(data.skip_bad)
+        file = encode_corpus(sources, model.vocabulary, directory, data.encoding, bad=bad)
+        tokens = file.tokens[:]
+        stream = held_stream(tokens, _ROWS, data.window)
         frequencies = np.bincount(tokens, minlength=len(model.vocabulary))
-        on = f"{stream.steps * stream.batch_size:,} {model.vocabulary.unit}s"
-        return _report(model, stream, frequencies, on)
+        on = _predictions(stream, model.vocabulary.unit)
+        return _report(model, stream, frequencies, on).saying(file.skipped)
 
 
 @dataclass(frozen=True)

@@ -82,6 +82,12 @@ def prepare(
     }
     validation = parts["validation"]
     judged = parts["test"] or validation
+
+    def judge(model: Tagger) -> Report:
+        assert judged is not None
+        found = report(model, judged)
+        return found if judged is parts["test"] else found.on_validation()
+
     return Prepared(
         model=model,
         task=Task(
@@ -101,7 +107,7 @@ def prepare(
                 "test part": parts["test"],
             }
         ),
-        report=None if judged is None else lambda m: report(m, judged),
+        report=None if judged is None else judge,
         files=cache.files(),
     )
 
@@ -199,7 +205,7 @@ KIND = Kind(
     summary="a tag for each word of a sentence: parts of speech, chunks, names",
     reads="Sentences are CoNLL files: a word a line, its columns between spaces, and a blank line "
     "behind each sentence.",
-    example="train.txt --names [word,pos,chunk] --words word --tags pos",
+    example="train.txt --names word,pos,chunk --words word --tags pos",
     model=Tagger,
     data=TagData,
     config=TaggerConfig,

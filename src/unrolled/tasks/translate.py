@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import partial
 from itertools import islice
 from typing import Any
 
@@ -66,10 +65,15 @@ def prepare(
         None if held is None else lambda model: validation(model, held),
         Metric() if held is None else Metric(TOKEN_ERRORS),
     )
-    judged, on = (parts.test, "of the test part")
-    if judged is None:
-        judged, on = held, "held out for validation"
-    baseline = None if judged is None else learn_diagonal(parts.training)
+    judged = parts.test or held
+    baseline = {} if judged is None else learn_diagonal(parts.training)
+
+    def judge(model: Seq2Seq) -> Report:
+        assert judged is not None
+        on = "held out for validation" if parts.test is None else "of the test part"
+        found = report(model, judged, data.beam, baseline, on)
+        return found.on_validation() if parts.test is None else found
+
     return Prepared(
         model,
         task,
@@ -83,9 +87,7 @@ def prepare(
                 "test part": parts.test,
             }
         ),
-        None
-        if judged is None or baseline is None
-        else partial(report, examples=judged, width=data.beam, baseline=baseline, on=on),
+        None if judged is None else judge,
         "token",
         cache.files(),
     )
