@@ -420,5 +420,5 @@ def test_a_short_validation_part_is_read_in_fewer_streams():
     assert (short.batch_size, short.window) == (2, 8)
     shorter = held_stream(text(5), 4, 8)
     assert (shorter.batch_size, shorter.window) == (1, 4)
-    with pytest.raises(TrainingError, match="the validation part has 1 tokens"):
+    with pytest.raises(TrainingError, match="the validation part has 1 token, "):
         held_stream(text(1), 4, 8)
