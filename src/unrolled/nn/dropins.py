@@ -48,6 +48,7 @@ class _DropIn(nn.RNNBase):
     """What the three share: all but their arguments and the types of their states."""
 
     backend: str
+    run_layer: stack.RunLayer = staticmethod(stack.run)
 
     @property
     def cell(self) -> Cell:
@@ -98,6 +99,8 @@ class _DropIn(nn.RNNBase):
 
     def _runs_ours(self, input: object) -> bool:
         """Whether a call runs as compiled equations; if not, on torch's kernels."""
+        if self.run_layer is not stack.run:
+            return True
         if self.backend != "auto":
             return self.backend != stock.NAME
         return choice.runs_ours(input, self._weight(), self.batch_first)
@@ -109,7 +112,7 @@ class _DropIn(nn.RNNBase):
         lengths: Lengths | None = None,
         resets: Tensor | None = None,
     ) -> tuple[Input, Any]:
-        if self.backend == stock.NAME:
+        if self.backend == stock.NAME and not (lengths is None and resets is None):
             raise ValueError(
                 "backend='torch' has neither lengths nor resets: take another, such as 'auto', "
                 "or a PackedSequence"
@@ -126,7 +129,7 @@ class _DropIn(nn.RNNBase):
             batch,
             zeros if given is None else given,
             () if resets is None else zeros,
-            stack.Options(dropout, self.backend),
+            stack.Options(dropout, self.backend, run_layer=self.run_layer),
         )
         return cast(Input, y), states if self.mode == "LSTM" else states[0]
 

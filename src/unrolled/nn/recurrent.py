@@ -76,6 +76,8 @@ class Recurrent(nn.Module):
     Raises :class:`CellError` where the cell and the sizes do not fit together.
     """
 
+    run_layer: stack.RunLayer = staticmethod(stack.run)
+
     def __init__(
         self,
         cell: Cell | Sequence[Cell],
@@ -129,9 +131,8 @@ class Recurrent(nn.Module):
                     self.register_parameter(name + suffix, nn.Parameter(values))
         if learn_initial:
             like = torch.empty(0, device=device, dtype=dtype)
-            for name, zeros in zip(
-                self._initial_names(), zero_states(self.state_groups, None, like), strict=True
-            ):
+            states = zero_states(self.state_groups, None, like)
+            for name, zeros in zip(self._initial_names(), states, strict=True):
                 self.register_parameter(name, nn.Parameter(zeros))
         self.reset_parameters()
 
@@ -211,8 +212,9 @@ class Recurrent(nn.Module):
         interface = self._interface()
         check_input(interface, x, next(self.parameters(), None))
         check_forms(interface, x, lengths)
+        dropout = self.dropout if self.training else 0.0
         options = stack.Options(
-            self.dropout if self.training else 0.0, self.backend, self.checkpoint, tuple(outputs)
+            dropout, self.backend, self.checkpoint, tuple(outputs), self.run_layer
         )
         if isinstance(outputs, str):
             raise TypeError(f"outputs: expected a sequence of names, got {outputs!r}")
@@ -283,8 +285,7 @@ class Recurrent(nn.Module):
     def extra_repr(self) -> str:
         """The arguments that are not at their defaults."""
         parts = [self._cell_names(), str(self.input_size), str(self.hidden_size)]
-        named = [item for given in self.layer_sizes for item in given.items()]
-        others = {k: v for k, v in named if k not in ("D", "H")}
+        others = {k: v for s in self.layer_sizes for k, v in s.items() if k not in ("D", "H")}
         defaults: dict[str, tuple[Any, Any]] = {
             "num_layers": (self.num_layers, 1),
             "batch_first": (self.batch_first, False),

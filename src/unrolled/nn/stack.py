@@ -6,7 +6,7 @@ between layers.  Sequences of several lengths stay packed from the first layer t
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 
@@ -37,14 +37,23 @@ class Layer:
     noise: tuple[tuple[NoiseSpec, int], ...] = ()
 
 
+RunLayer = Callable[..., tuple[tuple[Tensor, ...], States]]
+"""What runs one direction of one layer: it takes and gives what ``recurrence.run`` does."""
+
+
 @dataclass(frozen=True)
 class Options:
-    """How a stack runs: ``dropout`` is the probability that applies now, 0 outside training."""
+    """How a stack runs.
+
+    ``dropout`` is the probability that applies now, 0 outside training.  ``run_layer`` is called
+    for each layer and direction in turn.
+    """
 
     dropout: float
     backend: str
     checkpoint: Checkpoint = None
     outputs: tuple[str, ...] = ()
+    run_layer: RunLayer = run
 
 
 def call(
@@ -114,7 +123,7 @@ def _run(
         outputs: list[Tensor] = []
         for params, steps in zip(layer.directions, batch.steps, strict=False):
             row = len(finals)
-            (y, *others), final = run(
+            (y, *others), final = options.run_layer(
                 layer.cell, data, initial[row], params, draw(layer.noise, batch.size, data, steps),
                 options.backend, options.checkpoint, steps, put_in[row], ("y", *own_names),
             )  # fmt: skip

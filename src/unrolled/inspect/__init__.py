@@ -1,0 +1,1 @@
+"""Instruments: what a recurrent network remembers, forgets and learns."""
