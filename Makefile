@@ -20,8 +20,8 @@ help: ## list the targets
 demo: $(VENV)/.installed-cli ## train a character LSTM on Python's standard library (about 3 minutes)
 	$(BIN)/unrolled $(DEMO)
 
-test: $(VENV)/.installed-test ## run the tests
-	$(BIN)/python -m pytest
+test: $(VENV)/.installed-test ## run the tests, as many at once as there are cores
+	$(BIN)/python -m pytest -n auto --dist worksteal
 
 check: $(VENV)/.installed-dev ## formatter, linter and type checker; changes nothing
 	$(BIN)/ruff format --check .
