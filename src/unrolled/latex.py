@@ -2,7 +2,8 @@
 
 Values with a name of the user's own get a line each, the rest stand in place.  A state is
 ``h_{t-1}`` where it is read and ``h_t`` where it is computed; a join that is cut into named parts
-is written as a column, ``[r_t; z_t] = …``.  Spelling and precedence of each op stand in the op
+is written as a column, ``[r_t; z_t] = …``.  Distinct values have distinct symbols: where two would
+share one, the later gets a further number.  Spelling and precedence of each op stand in the op
 table.
 """
 
@@ -11,6 +12,7 @@ from __future__ import annotations
 import math
 import re
 from collections import Counter, defaultdict
+from itertools import count
 
 from unrolled.ir import Atom, Equation, Graph, Var, number
 from unrolled.ops import TABLE
@@ -52,6 +54,7 @@ class _Typesetter:
         }
         self.columns = self._columns()
         self.in_column = {part for parts in self.columns.values() for part in parts}
+        self.symbols, self.after, self.put_out = self._symbols()
 
     def _columns(self) -> dict[Var, list[Var]]:
         """Values that are cut, without gaps, into parts that have names."""
@@ -60,6 +63,7 @@ class _Typesetter:
             if equation.op == "slice" and equation["step"] == 1 and _has_name(equation.out):
                 cuts[equation.inputs[0]].append(equation)
         columns: dict[Var, list[Var]] = {}
+        leaving = {*self.graph.next_states, *(output.var for output in self.graph.outputs)}
         for source, parts in cuts.items():
             parts.sort(key=lambda e: int(e["start"]))
             starts = [int(e["start"]) for e in parts]
@@ -70,39 +74,67 @@ class _Typesetter:
                 one_axis
                 and [*starts, int(source.shape[axis])] == ends
                 and self.uses[source] == len(parts)
+                and source not in leaving
             ):
                 columns[source] = [e.out for e in parts]
         return columns
+
+    def _symbols(self) -> tuple[dict[Var, str], dict[Var, str], dict[str, str]]:
+        """The symbols of what stands by itself, of the states after the step, and of the outputs.
+
+        What the step is given and what leaves it keep their names; what is computed on the way
+        makes room for them.
+        """
+        graph, taken = self.graph, set[str]()
+
+        def claim(name: str, time: str) -> str:
+            tried = (_subscript(f"{name}_{k}" if k else name, time) for k in count())
+            symbol = next(text for text in tried if text not in taken)
+            taken.add(symbol)
+            return symbol
+
+        found = {v: claim(v.name, "t") for v in graph.inputs}
+        found |= {v: claim(v.name, "t-1") for v in graph.states}
+        after = {v: claim(v.name, "t") for v in graph.states}
+        found |= {v: after[s] for v, s in self.next.items() if v in self.made}
+        put_out: dict[str, str] = {}
+        for output in graph.outputs:
+            if output.var in graph.next_states[:1] and output.name == "y":
+                continue  # the first state says all
+            symbol = _subscript(output.name, "t")
+            known = found.get(output.var) == symbol
+            put_out[output.name] = symbol if known else claim(output.name, "t")
+            own = re.fullmatch(rf"{re.escape(output.name)}(_\d+)?", output.var.name)
+            if own and output.var in self.made:
+                found.setdefault(output.var, put_out[output.name])
+        for var in (*graph.sources, *self.made):
+            if var not in found and self._stands(var):
+                name = var.name if _has_name(var) else f"v_{var.name[1:]}"
+                found[var] = claim(name, "t" if var.per_step else "")
+        return found, after, put_out
 
     def lines(self) -> list[tuple[str, str]]:
         lines: list[tuple[str, str]] = []
         for source in self.graph.parameters:
             if source in self.columns:
-                lines.append((self._column(source), self.symbol(source)))
+                lines.append((self._column(source), self.symbols[source]))
         for equation in self.graph.equations:
             var = equation.out
             if var in self.columns:
                 lines.append((self._column(var), self._right(equation)))
             elif self._has_line(var):
-                lines.append((self.symbol(var), self._right(equation)))
+                lines.append((self.symbols[var], self._right(equation)))
         for state, after in zip(self.graph.states, self.graph.next_states, strict=True):
-            left = _subscript(state.name, "t")
-            if after not in self.made or self.symbol(after) != left:
-                lines.append(
-                    (left, self.symbol(after) if self._stands(after) else self.text(after, 0))
-                )
+            if self.text(after, 0) != self.after[state]:
+                lines.append((self.after[state], self.text(after, 0)))
         for output in self.graph.outputs:
-            left = _subscript(output.name, "t")
-            is_first_state = output.var in self.graph.next_states[:1] and output.name == "y"
-            if not is_first_state and self.symbol(output.var) != left:
-                stands = self._stands(output.var)
-                lines.append(
-                    (left, self.symbol(output.var) if stands else self.text(output.var, 0))
-                )
+            left = self.put_out.get(output.name)
+            if left is not None and self.text(output.var, 0) != left:
+                lines.append((left, self.text(output.var, 0)))
         return lines
 
     def _column(self, source: Var) -> str:
-        parts = r" \\ ".join(self.symbol(p) for p in self.columns[source])
+        parts = r" \\ ".join(self.symbols[p] for p in self.columns[source])
         return rf"\begin{{bmatrix}} {parts} \end{{bmatrix}}"
 
     def _has_line(self, var: Var) -> bool:
@@ -119,22 +151,12 @@ class _Typesetter:
     def _stands(self, var: Var) -> bool:
         return var not in self.made or self._has_line(var) or var in self.in_column
 
-    def symbol(self, var: Var) -> str:
-        if var in self.graph.states:
-            return _subscript(var.name, "t-1")
-        if var in self.graph.inputs:
-            return _subscript(var.name, "t")
-        if var in self.next:
-            return _subscript(self.next[var].name, "t")
-        name = var.name if _has_name(var) else f"v_{var.name[1:]}"
-        return _subscript(name, "t") if var.per_step else _subscript(name, "")
-
     def text(self, atom: Atom, needed: int) -> str:
         """An operand, in parentheses where its precedence is below what is needed."""
         if not isinstance(atom, Var):
             return f"({_number(atom)})" if atom < 0 and needed > 0 else _number(atom)
         if self._stands(atom):
-            return self.symbol(atom)
+            return self.symbols[atom]
         equation = self.made[atom]
         if equation.op in INLINE:
             return self.text(equation.args[0], needed)
