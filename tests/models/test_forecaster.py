@@ -15,7 +15,7 @@ from unrolled.data.series import Columns, Series
 from unrolled.data.series_layout import Layout
 from unrolled.errors import DataError, ModelError
 from unrolled.models.config import from_dict
-from unrolled.models.forecaster import KIND, Forecaster
+from unrolled.models.forecaster import Forecaster
 from unrolled.models.forecaster_config import ForecasterConfig
 
 SIZES = {"elman_output": {"O": 4}, "elman_concat_output": {"O": 4}, "lstm_projected": {"P": 4}}
@@ -239,7 +239,7 @@ def test_what_is_left_open_follows_from_the_season():
         Forecaster(ForecasterConfig(), Layout(frequency=Frequency(1, "months"))).config.season == 12
     )
     given = vars(config) | {"quantiles": list(config.quantiles)}
-    assert from_dict(ForecasterConfig, given, KIND) == config
+    assert from_dict(ForecasterConfig, given, Forecaster.KIND) == config
 
 
 @pytest.mark.parametrize(

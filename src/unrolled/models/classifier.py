@@ -13,9 +13,8 @@ scalable predictive uncertainty estimation using deep ensembles", 2017).
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Mapping, Sequence
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import torch
@@ -26,14 +25,11 @@ from unrolled.cell import Cell
 from unrolled.data.labels import Labels
 from unrolled.data.vocabulary import Kind, Vocabulary
 from unrolled.errors import DataError, ModelError
-from unrolled.models import pretrained
 from unrolled.models.classifier_config import ClassifierConfig
 from unrolled.models.classifier_network import Network
-from unrolled.models.config import from_dict
 from unrolled.models.inputs import Standardise, check_lengths, check_sequences
 from unrolled.models.modes import evaluating
-
-KIND = "classifier"
+from unrolled.models.pretrained import Pretrained
 
 Example = str | NDArray[Any]
 """A text, or real values ``[T, D]``."""
@@ -41,7 +37,7 @@ Example = str | NDArray[Any]
 _AT_ONCE = 256
 
 
-class Classifier(nn.Module):
+class Classifier(Pretrained[ClassifierConfig]):
     """Gives each class its probability.
 
     Args:
@@ -56,6 +52,9 @@ class Classifier(nn.Module):
         DataError: where there are fewer than two classes, or one twice.
         CellError: where the cell can't be built with these sizes.
     """
+
+    KIND = "classifier"
+    CONFIG = ClassifierConfig
 
     def __init__(
         self,
@@ -172,46 +171,19 @@ class Classifier(nn.Module):
         best = self.probabilities(examples).argmax(1).tolist()
         return [self.classes.names[i] for i in best]
 
-    def save_pretrained(
-        self, directory: str | os.PathLike[str], *, overwrite: bool = False
-    ) -> None:
-        """Writes the model into ``directory``, as ``LanguageModel.save_pretrained`` does.
-
-        Raises:
-            ModelError: where ``directory`` holds a model and ``overwrite`` is not set.
-            DataError: where it can't be written.
-        """
+    def knowledge(self) -> Mapping[str, object]:
+        """Its classes, and its vocabulary or the names of its real values."""
         inputs = self.inputs.to_dict() if isinstance(self.inputs, Vocabulary) else list(self.inputs)
-        known = {"classes": self.classes.to_dict(), "inputs": inputs}
-        pretrained.save(self, KIND, self.config, known, directory, overwrite=overwrite)
+        return {"classes": self.classes.to_dict(), "inputs": inputs}
 
-    @staticmethod
-    def from_pretrained(
-        directory: str | os.PathLike[str], device: torch.device | str = "cpu"
+    @classmethod
+    def built(
+        cls, config: ClassifierConfig, known: Mapping[str, Any], cell: Cell | None
     ) -> Classifier:
-        """The model that was saved in ``directory``, in evaluation mode; runs nobody's code.
-
-        Raises:
-            ModelError: where the directory is missing, damaged, of another version, or its parts
-                don't fit.
-        """
-        return pretrained.load(
-            directory,
-            KIND,
-            lambda values: from_dict(ClassifierConfig, values, KIND),
-            _built,
-            device,
-        )
-
-
-def _built(config: ClassifierConfig, values: Mapping[str, object], cell: Cell | None) -> Classifier:
-    inputs = values["inputs"]
-    known = (
-        _columns(cast("list[Any]", inputs))
-        if isinstance(inputs, list)
-        else Vocabulary.from_dict(inputs)
-    )
-    return Classifier(config, Labels.from_dict(values["classes"]).names, known, cell)
+        """See ``Pretrained.built``."""
+        given = known["inputs"]
+        inputs = _columns(given) if isinstance(given, list) else Vocabulary.from_dict(given)
+        return cls(config, Labels.from_dict(known["classes"]).names, inputs, cell)
 
 
 def _columns(values: list[Any]) -> tuple[str, ...]:

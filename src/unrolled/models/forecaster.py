@@ -12,7 +12,6 @@ crossing", 2010).
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -28,19 +27,16 @@ from unrolled.data.series import ONE, Series, frequency
 from unrolled.data.series_layout import Layout
 from unrolled.data.series_windows import WindowBatches, Windows, origins
 from unrolled.errors import DataError
-from unrolled.models import pretrained
-from unrolled.models.config import from_dict
 from unrolled.models.forecaster_config import ForecasterConfig
 from unrolled.models.layers import build, output_size
 from unrolled.models.modes import evaluating
+from unrolled.models.pretrained import Pretrained
 from unrolled.models.scaling import least_past, scaled
-
-KIND = "forecaster"
 
 _AT_ONCE = 256
 
 
-class Forecaster(nn.Module):
+class Forecaster(Pretrained[ForecasterConfig]):
     """A network that gives quantiles of a series' next values.
 
     Args:
@@ -53,6 +49,9 @@ class Forecaster(nn.Module):
             don't fit each other.
         CellError: where the cell can't be built with these sizes.
     """
+
+    KIND = "forecaster"
+    CONFIG = ForecasterConfig
 
     def __init__(
         self, config: ForecasterConfig, layout: Layout | None = None, cell: Cell | None = None
@@ -269,37 +268,16 @@ class Forecaster(nn.Module):
             self.layout.check(frequency([series]))
         return series
 
-    def save_pretrained(
-        self, directory: str | os.PathLike[str], *, overwrite: bool = False
-    ) -> None:
-        """Writes the model into ``directory``, all of it or nothing.
+    def knowledge(self) -> Mapping[str, object]:
+        """What its series are like."""
+        return self.layout.to_dict()
 
-        Raises:
-            ModelError: where ``directory`` holds a model and ``overwrite`` is not set.
-            DataError: where it can't be written.
-        """
-        layout = self.layout.to_dict()
-        pretrained.save(self, KIND, self.config, layout, directory, overwrite=overwrite)
-
-    @staticmethod
-    def from_pretrained(
-        directory: str | os.PathLike[str], device: torch.device | str = "cpu"
+    @classmethod
+    def built(
+        cls, config: ForecasterConfig, known: Mapping[str, Any], cell: Cell | None
     ) -> Forecaster:
-        """The model that was saved in ``directory``, in evaluation mode.
-
-        Runs nobody's code: a cell other than the drop-ins is built from its saved equations.
-
-        Raises:
-            ModelError: where the directory is missing, damaged, of another version, or its parts
-                don't fit.
-        """
-        return pretrained.load(
-            directory,
-            KIND,
-            lambda values: from_dict(ForecasterConfig, values, KIND),
-            lambda config, layout, cell: Forecaster(config, Layout.from_dict(layout), cell),
-            device,
-        )
+        """See ``Pretrained.built``."""
+        return cls(config, Layout.from_dict(known), cell)
 
 
 def _columns(

@@ -9,7 +9,6 @@ Bengio, Vincent, "Modeling temporal dependencies in high-dimensional sequences",
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -22,9 +21,7 @@ from unrolled.cell import Cell
 from unrolled.data.batch import Sequences
 from unrolled.data.vocabulary import Vocabulary
 from unrolled.errors import ModelError, UserError
-from unrolled.models import pretrained
 from unrolled.models.background import Background
-from unrolled.models.config import from_dict
 from unrolled.models.drawing import draw
 from unrolled.models.generator_config import GeneratorConfig
 from unrolled.models.generator_input import (
@@ -38,15 +35,14 @@ from unrolled.models.generator_input import (
 )
 from unrolled.models.layers import build, output_size, state_shapes
 from unrolled.models.modes import evaluating
+from unrolled.models.pretrained import Pretrained
 from unrolled.models.sampling import Sampling
 from unrolled.nn import Recurrent
 
 State = tuple[Tensor, ...]
 
-KIND = "generator"
 
-
-class Generator(nn.Module):
+class Generator(Pretrained[GeneratorConfig]):
     """A network that gives each next step of a sequence its probability, for a label.
 
     Args:
@@ -62,6 +58,9 @@ class Generator(nn.Module):
             no such cell.
         CellError: where the cell can't be built with these sizes.
     """
+
+    KIND = "generator"
+    CONFIG = GeneratorConfig
 
     def __init__(
         self,
@@ -253,38 +252,26 @@ class Generator(nn.Module):
         drawn = draw(self, place, encoded, length, sampling, seed)
         return drawn.numpy() if self.vocabulary is None else self.vocabulary.decode(drawn.tolist())
 
-    def save_pretrained(
-        self, directory: str | os.PathLike[str], *, overwrite: bool = False
-    ) -> None:
-        """Writes the model into ``directory``, all of it or nothing; see ``pretrained.save``.
-
-        Raises:
-            ModelError: where ``directory`` holds a model and ``overwrite`` is not set.
-            DataError: where it can't be written.
-        """
-        known = {
+    def knowledge(self) -> Mapping[str, object]:
+        """Its labels, its vocabulary or number of keys, and what the training data were like."""
+        return {
             "labels": list(self.labels),
             "vocabulary": None if self.vocabulary is None else self.vocabulary.to_dict(),
             "keys": self.size if self.vocabulary is None else None,
             "background": None if self.background is None else self.background.to_dict(),
         }
-        pretrained.save(self, KIND, self.config, known, directory, overwrite=overwrite)
 
-    @staticmethod
-    def from_pretrained(
-        directory: str | os.PathLike[str], device: torch.device | str = "cpu"
+    @classmethod
+    def built(
+        cls, config: GeneratorConfig, known: Mapping[str, Any], cell: Cell | None
     ) -> Generator:
-        """The model that was saved in ``directory``, in evaluation mode.
-
-        Runs nobody's code: a cell other than the drop-ins is built from its saved equations.
-
-        Raises:
-            ModelError: where the directory is missing, damaged, of another version, or its parts
-                don't fit.
-        """
-        return pretrained.load(
-            directory, KIND, lambda values: from_dict(GeneratorConfig, values, KIND), _built, device
-        )
+        """See ``Pretrained.built``."""
+        labels, vocabulary, counts = known["labels"], known["vocabulary"], known["background"]
+        steps = known["keys"] if vocabulary is None else Vocabulary.from_dict(vocabulary)
+        model = cls(config, labels, steps, cell=cell)
+        if counts is not None:
+            model.background = Background.from_dict(counts, len(labels), model.size)
+        return model
 
     def _vectors(self, steps: Tensor) -> Tensor:
         """What the first layer reads of the steps: ``[T, B, E]``, or ``[T, B, V]`` as they are."""
@@ -320,13 +307,3 @@ def _keys(keys: object) -> int:
     if type(keys) is not int or keys < 1:
         raise ModelError(f"a frame has a whole number of keys, at least 1, not {keys!r}")
     return keys
-
-
-def _built(config: GeneratorConfig, values: Mapping[str, Any], cell: Cell | None) -> Generator:
-    """The model with what was saved beside its weights."""
-    labels, vocabulary, keys = values["labels"], values["vocabulary"], values["keys"]
-    steps = keys if vocabulary is None else Vocabulary.from_dict(vocabulary)
-    model = Generator(config, labels, steps, cell=cell)
-    if values["background"] is not None:
-        model.background = Background.from_dict(values["background"], len(labels), model.size)
-    return model

@@ -10,9 +10,8 @@ the embedding's weights (Press, Wolf, "Using the output embedding to improve lan
 from __future__ import annotations
 
 import math
-import os
-from collections.abc import Iterator
-from typing import cast
+from collections.abc import Iterator, Mapping
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -21,19 +20,17 @@ from torch.nn import functional as F
 from unrolled.cell import Cell
 from unrolled.data.vocabulary import Vocabulary
 from unrolled.errors import ModelError
-from unrolled.models import pretrained
-from unrolled.models.config import LanguageModelConfig, from_dict
+from unrolled.models.config import LanguageModelConfig
 from unrolled.models.generation import generate
 from unrolled.models.layers import build, output_size, state_shapes
+from unrolled.models.pretrained import Pretrained
 from unrolled.models.sampling import Sampling
 from unrolled.models.scoring import log_probabilities
 
 State = tuple[Tensor, ...]
 
-KIND = "language model"
 
-
-class LanguageModel(nn.Module):
+class LanguageModel(Pretrained[LanguageModelConfig]):
     """A network that gives each next token its probability.
 
     Args:
@@ -46,6 +43,9 @@ class LanguageModel(nn.Module):
             don't fit.
         CellError: where the cell can't be built with these sizes.
     """
+
+    KIND = "language model"
+    CONFIG = LanguageModelConfig
 
     def __init__(
         self, config: LanguageModelConfig, vocabulary: Vocabulary, cell: Cell | None = None
@@ -194,38 +194,13 @@ class LanguageModel(nn.Module):
         sampling = Sampling(temperature, top_k, top_p)
         return generate(self, prompt, length, sampling, seed)
 
-    def save_pretrained(
-        self, directory: str | os.PathLike[str], *, overwrite: bool = False
-    ) -> None:
-        """Writes the model into ``directory``, all of it or nothing.
+    def knowledge(self) -> Mapping[str, object]:
+        """Its vocabulary."""
+        return self.vocabulary.to_dict()
 
-        Four files: ``model.safetensors``, ``config.json``, ``vocabulary.json`` and
-        ``equations.json``, the cell's equations as data.  The weights are those of evaluation:
-        what parametrizations and pruning compute, without themselves.
-
-        Raises:
-            ModelError: where ``directory`` holds a model and ``overwrite`` is not set.
-            DataError: where it can't be written.
-        """
-        vocabularies = self.vocabulary.to_dict()
-        pretrained.save(self, KIND, self.config, vocabularies, directory, overwrite=overwrite)
-
-    @staticmethod
-    def from_pretrained(
-        directory: str | os.PathLike[str], device: torch.device | str = "cpu"
+    @classmethod
+    def built(
+        cls, config: LanguageModelConfig, known: Mapping[str, Any], cell: Cell | None
     ) -> LanguageModel:
-        """The model that was saved in ``directory``, in evaluation mode.
-
-        Runs nobody's code: a cell other than the drop-ins is built from its saved equations.
-
-        Raises:
-            ModelError: where the directory is missing, damaged, of another version, or its parts
-                don't fit.
-        """
-        return pretrained.load(
-            directory,
-            KIND,
-            lambda values: from_dict(LanguageModelConfig, values, KIND),
-            lambda config, values, cell: LanguageModel(config, Vocabulary.from_dict(values), cell),
-            device,
-        )
+        """See ``Pretrained.built``."""
+        return cls(config, Vocabulary.from_dict(known), cell)

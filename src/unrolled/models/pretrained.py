@@ -1,4 +1,4 @@
-"""Saving and loading of every model: configuration, vocabularies, equations and weights.
+"""Saving and loading, the same for every model: configuration, vocabularies, equations, weights.
 
 A loaded model runs nobody's code: a cell other than the drop-ins is built from its saved equations.
 """
@@ -6,9 +6,9 @@ A loaded model runs nobody's code: a cell other than the drop-ins is built from 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, replace
-from typing import TypeVar
+from typing import Any, ClassVar, Generic, TypeVar
 
 import torch
 from torch import nn
@@ -18,88 +18,106 @@ from unrolled.errors import ModelError, UnrolledError
 from unrolled.ir import Graph
 from unrolled.models import storage
 from unrolled.models.cell_names import without_directories
-from unrolled.models.config import LayersConfig
+from unrolled.models.config import LayersConfig, from_dict
 from unrolled.models.layers import is_drop_in
 from unrolled.nn import GRU, LSTM, RNN, Recurrent
 from unrolled.nn.evaluated import evaluated_state
 
-M = TypeVar("M", bound=nn.Module)
 C = TypeVar("C", bound=LayersConfig)
+M = TypeVar("M", bound="Pretrained[Any]")
 
 
-def save(
-    model: nn.Module,
-    kind: str,
-    config: LayersConfig,
-    vocabularies: Mapping[str, object],
-    directory: str | os.PathLike[str],
-    *,
-    overwrite: bool,
-) -> None:
-    """Writes a model into ``directory``, all of it or nothing.
+class Pretrained(nn.Module, Generic[C]):
+    """A model that can be saved and loaded; it says what it is and what it knows.
 
-    Four files: ``model.safetensors``, ``config.json``, ``vocabulary.json`` and
-    ``equations.json``, the cells' equations as data.  The weights are those of evaluation: what
-    parametrizations and pruning compute, without themselves.
-
-    Args:
-        model: Its recurrent layers are those of its modules that are ours.
-        kind: What sort of model it is.
-        config: What it is built of.
-        vocabularies: What it knows besides its weights, as plain values.
-        directory: Where it goes.
-        overwrite: Whether to replace a model that is there.
-
-    Raises:
-        ModelError: where ``directory`` holds a model and ``overwrite`` is not set.
-        DataError: where it can't be written.
+    Attributes:
+        KIND: What sort of model it is, as ``config.json`` and messages say it.
+        CONFIG: The class of its configuration.
+        config: What it is built of. Its recurrent layers are those of its modules that are ours.
     """
-    # The place of a user's own file is nobody's business, and its name is enough.
-    named = replace(config, cell=without_directories(config.cell))
-    saved = storage.Saved(kind, asdict(named), vocabularies, _graphs(model), evaluated_state(model))
-    storage.write(saved, directory, overwrite=overwrite)
 
+    KIND: ClassVar[str]
+    CONFIG: ClassVar[type[LayersConfig]]
+    config: C
 
-def load(
-    directory: str | os.PathLike[str],
-    kind: str,
-    config_of: Callable[[object], C],
-    build: Callable[[C, Mapping[str, object], Cell | None], M],
-    device: torch.device | str,
-) -> M:
-    """The model that was saved in ``directory``, in evaluation mode.
+    def knowledge(self) -> Mapping[str, object]:
+        """What it knows besides its weights, such as vocabularies, as plain values for JSON."""
+        raise NotImplementedError
 
-    Args:
-        directory: Where it is.
-        kind: What sort of model is expected.
-        config_of: The configuration from its saved values.
-        build: The model from its configuration, its vocabularies' values and its cell (None for a
-            drop-in); called on the ``meta`` device.
-        device: Where the model goes.
+    @classmethod
+    def built(cls: type[M], config: Any, known: Mapping[str, Any], cell: Cell | None) -> M:
+        """The model of a configuration and of what ``knowledge`` gave; its weights don't matter.
 
-    Raises:
-        ModelError: where the directory is missing, damaged, of another version, or its parts
-            don't fit.
-    """
-    saved = storage.read(directory, kind)
-    try:
-        config = config_of(saved.config)
-        if config.num_layers > len(saved.tensors):
-            raise ModelError(
-                f"it has fewer parameters than the {config.num_layers} layers of its config"
-            )
-        cell = None if is_drop_in(config) else Cell.from_graphs(saved.graphs)
-        # Weights were saved as evaluation has them, and dropping them anew is for training anew.
-        plain = replace(config, weight_dropout={})
-        # Nothing is allocated before the saved shapes are known to fit.
-        with torch.device("meta"):
-            model = build(plain, saved.vocabulary, cell)
-        storage.fill(model, saved)
-    except (UnrolledError, ArithmeticError, RuntimeError, TypeError, ValueError, KeyError) as error:
-        # Whatever stands in the files, what the user needs to know is that it doesn't fit.
-        problem = str(error).partition("\n")[0]
-        raise ModelError(f"the model in {directory} can't be loaded: {problem}") from error
-    return model.to(device).eval()
+        Args:
+            config: Of the class ``CONFIG``.
+            known: As it was saved, perhaps by JSON; perhaps damaged.
+            cell: Its cell; None for a drop-in.
+
+        Raises:
+            UnrolledError: where the values are none that ``knowledge`` gives.
+            KeyError: where one is missing.
+        """
+        raise NotImplementedError
+
+    def save_pretrained(
+        self, directory: str | os.PathLike[str], *, overwrite: bool = False
+    ) -> None:
+        """Writes the model into ``directory``, all of it or nothing.
+
+        Four files: ``model.safetensors``, ``config.json``, ``vocabulary.json`` and
+        ``equations.json``, the cells' equations as data.  The weights are those of evaluation: what
+        parametrizations and pruning compute, without themselves.
+
+        Args:
+            directory: Where it goes.
+            overwrite: Whether to replace a model that is there.
+
+        Raises:
+            ModelError: where ``directory`` holds a model and ``overwrite`` is not set.
+            DataError: where it can't be written.
+        """
+        # The place of a user's own file is nobody's business, and its name is enough.
+        config = asdict(replace(self.config, cell=without_directories(self.config.cell)))
+        weights = evaluated_state(self)
+        saved = storage.Saved(self.KIND, config, self.knowledge(), _graphs(self), weights)
+        storage.write(saved, directory, overwrite=overwrite)
+
+    @classmethod
+    def from_pretrained(
+        cls: type[M], directory: str | os.PathLike[str], device: torch.device | str = "cpu"
+    ) -> M:
+        """The model that was saved in ``directory``, in evaluation mode; runs nobody's code.
+
+        Args:
+            directory: Where it is.
+            device: Where the model goes.
+
+        Raises:
+            ModelError: where the directory is missing, damaged, of another version, or its parts
+                don't fit.
+        """
+        saved = storage.read(directory, cls.KIND)
+        try:
+            config = from_dict(cls.CONFIG, saved.config, cls.KIND)
+            if config.num_layers > len(saved.tensors):
+                raise ModelError(
+                    f"it has fewer parameters than the {config.num_layers} layers of its config"
+                )
+            cell = None if is_drop_in(config) else Cell.from_graphs(saved.graphs)
+            # Weights were saved as evaluation has them, and dropping them anew is for training
+            # anew.
+            plain = replace(config, weight_dropout={})
+            # Nothing is allocated before the saved shapes are known to fit.
+            with torch.device("meta"):
+                model = cls.built(plain, saved.vocabulary, cell)
+            storage.fill(model, saved)
+        except (
+            UnrolledError, ArithmeticError, RuntimeError, TypeError, ValueError, KeyError,
+        ) as error:  # fmt: skip
+            # Whatever stands in the files, what the user needs to know is that it doesn't fit.
+            problem = str(error).partition("\n")[0]
+            raise ModelError(f"the model in {directory} can't be loaded: {problem}") from error
+        return model.to(device).eval()
 
 
 def _graphs(model: nn.Module) -> list[Graph]:

@@ -16,9 +16,9 @@ would have to come back from the compiled loop to attention at each step.
 
 from __future__ import annotations
 
-import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -28,17 +28,14 @@ from unrolled.cell import Cell
 from unrolled.data.batch import Sequences
 from unrolled.data.vocabulary import Vocabulary
 from unrolled.errors import ModelError
-from unrolled.models import pretrained
 from unrolled.models.attention import Attention
 from unrolled.models.beam import Beam
 from unrolled.models.bridge import Bridge, State, as_given, as_tuple, own_initial
-from unrolled.models.config import from_dict
 from unrolled.models.inputs import check_lengths, check_sequences
 from unrolled.models.layers import build, output_size, state_shapes
+from unrolled.models.pretrained import Pretrained
 from unrolled.models.seq2seq_config import Seq2SeqConfig
 from unrolled.models.translation import Translation, candidates, encode_source
-
-KIND = "sequence to sequence model"
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,7 +62,7 @@ class Encoded:
         )
 
 
-class Seq2Seq(nn.Module):
+class Seq2Seq(Pretrained[Seq2SeqConfig]):
     """A network that gives each next token of a target its probability, given a source.
 
     Args:
@@ -79,6 +76,9 @@ class Seq2Seq(nn.Module):
             vocabulary has no "<eos>", or the sizes don't suit dot attention.
         CellError: where the cell can't be built with these sizes.
     """
+
+    KIND = "sequence to sequence model"
+    CONFIG = Seq2SeqConfig
 
     def __init__(
         self,
@@ -258,37 +258,12 @@ class Seq2Seq(nn.Module):
         sources = [encode_source(self, text) for text in texts]
         return candidates(self, sources, search, batch_size, attention=attention)
 
-    def save_pretrained(
-        self, directory: str | os.PathLike[str], *, overwrite: bool = False
-    ) -> None:
-        """Writes the model into ``directory``, all of it or nothing; see ``LanguageModel``.
+    def knowledge(self) -> Mapping[str, object]:
+        """Its two vocabularies."""
+        return {"source": self.source.to_dict(), "target": self.target.to_dict()}
 
-        Raises:
-            ModelError: where ``directory`` holds a model and ``overwrite`` is not set.
-            DataError: where it can't be written.
-        """
-        vocabularies = {"source": self.source.to_dict(), "target": self.target.to_dict()}
-        pretrained.save(self, KIND, self.config, vocabularies, directory, overwrite=overwrite)
-
-    @staticmethod
-    def from_pretrained(
-        directory: str | os.PathLike[str], device: torch.device | str = "cpu"
-    ) -> Seq2Seq:
-        """The model that was saved in ``directory``, in evaluation mode; runs nobody's code.
-
-        Raises:
-            ModelError: where the directory is missing, damaged, of another version, or its parts
-                don't fit.
-        """
-        return pretrained.load(
-            directory,
-            KIND,
-            lambda values: from_dict(Seq2SeqConfig, values, KIND),
-            lambda config, values, cell: Seq2Seq(
-                config,
-                Vocabulary.from_dict(values["source"]),
-                Vocabulary.from_dict(values["target"]),
-                cell,
-            ),
-            device,
-        )
+    @classmethod
+    def built(cls, config: Seq2SeqConfig, known: Mapping[str, Any], cell: Cell | None) -> Seq2Seq:
+        """See ``Pretrained.built``."""
+        source, target = (Vocabulary.from_dict(known[name]) for name in ("source", "target"))
+        return cls(config, source, target, cell)

@@ -8,7 +8,6 @@ allows is taken.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
@@ -20,20 +19,17 @@ from unrolled.cell import Cell
 from unrolled.data.labels import Labels
 from unrolled.data.vocabulary import Vocabulary
 from unrolled.errors import ModelError
-from unrolled.models import pretrained
-from unrolled.models.config import from_dict
 from unrolled.models.inputs import Spelling, Tokens, check_lengths, check_sequences
 from unrolled.models.layers import build, output_size
 from unrolled.models.modes import evaluating
+from unrolled.models.pretrained import Pretrained
 from unrolled.models.tagger_inputs import SPELLING, TaggerConfig, TaggerInputs, column
 from unrolled.models.viterbi import allowed, best_paths, is_bio
-
-KIND = "tagger"
 
 _AT_ONCE = 128
 
 
-class Tagger(nn.Module):
+class Tagger(Pretrained[TaggerConfig]):
     """A network that gives each word of a sentence the probability of each tag.
 
     Args:
@@ -47,6 +43,9 @@ class Tagger(nn.Module):
         DataError: where there are fewer than two tags, or one twice.
         CellError: where the cell can't be built with these sizes.
     """
+
+    KIND = "tagger"
+    CONFIG = TaggerConfig
 
     def __init__(
         self,
@@ -215,42 +214,21 @@ class Tagger(nn.Module):
             "columns": [encoded[column(name)] for name in self.inputs.columns],
         }
 
-    def save_pretrained(
-        self, directory: str | os.PathLike[str], *, overwrite: bool = False
-    ) -> None:
-        """Writes the model into ``directory``, as ``LanguageModel.save_pretrained`` does.
-
-        Raises:
-            ModelError: where ``directory`` holds a model and ``overwrite`` is not set.
-            DataError: where it can't be written.
-        """
-        known = {
+    def knowledge(self) -> Mapping[str, object]:
+        """Its tags, each word's usual one, and what it knows of its input."""
+        return {
             "tags": self.tags.to_dict(),
             "usual": list(self.usual),
             **self.inputs.to_dict(),
         }
-        pretrained.save(self, KIND, self.config, known, directory, overwrite=overwrite)
 
-    @staticmethod
-    def from_pretrained(
-        directory: str | os.PathLike[str], device: torch.device | str = "cpu"
-    ) -> Tagger:
-        """The model that was saved in ``directory``, in evaluation mode; runs nobody's code.
-
-        Raises:
-            ModelError: where the directory is missing, damaged, of another version, or its parts
-                don't fit.
-        """
-
-        def built(config: TaggerConfig, values: Mapping[str, object], cell: Cell | None) -> Tagger:
-            tags = Labels.from_dict(values["tags"])
-            model = Tagger(config, tags.names, TaggerInputs.from_dict(values), cell)
-            model.usual = _ids(values["usual"], len(model.inputs.words), len(tags))
-            return model
-
-        return pretrained.load(
-            directory, KIND, lambda values: from_dict(TaggerConfig, values, KIND), built, device
-        )
+    @classmethod
+    def built(cls, config: TaggerConfig, known: Mapping[str, Any], cell: Cell | None) -> Tagger:
+        """See ``Pretrained.built``."""
+        tags = Labels.from_dict(known["tags"])
+        model = cls(config, tags.names, TaggerInputs.from_dict(known), cell)
+        model.usual = _ids(known["usual"], len(model.inputs.words), len(tags))
+        return model
 
 
 def _ids(values: object, n: int, below: int) -> tuple[int, ...]:
