@@ -43,6 +43,17 @@ def letters(seed: int, steps: int = 6, batch: int = 3) -> Tensor:
     return 2 + torch.randint(3, (steps, batch), generator=torch.Generator().manual_seed(seed))
 
 
+def _texts(seed: int) -> Parts:
+    """Letters that follow each other in their order, from one or another on."""
+    return (2 + (torch.arange(6).unsqueeze(1) + torch.arange(3) + seed) % 3,)
+
+
+def _labelled(seed: int) -> Parts:
+    """Letters in their order, from the one of their label on."""
+    labels = (torch.arange(3) + seed) % 2
+    return 2 + (torch.arange(6).unsqueeze(1) + labels) % 3, labels
+
+
 @dataclass(frozen=True)
 class Sample:
     """One model.
@@ -154,9 +165,7 @@ def _forecaster_loss(model: Forecaster, parts: Parts) -> Tensor:
 _LETTERS = {"kind": "char", "tokens": ["<eos>", "<unk>", "a", "b", "c"], "unk": 1, "eos": 0}
 
 SAMPLES: dict[str, Sample] = {
-    "language model": Sample(
-        _language_model, lambda seed: (letters(seed),), _language_model_loss, _LETTERS
-    ),
+    "language model": Sample(_language_model, _texts, _language_model_loss, _LETTERS),
     "classifier": Sample(
         _classifier,
         lambda seed: (letters(seed), LENGTHS, letters(seed)[0] - 2),
@@ -177,7 +186,7 @@ SAMPLES: dict[str, Sample] = {
     ),
     "sequence to sequence model": Sample(
         _seq2seq,
-        lambda seed: (letters(seed), letters(seed).flip(1) - 1),
+        lambda seed: (letters(seed), letters(seed) - 1),
         _seq2seq_loss,
         {
             "source": _LETTERS,
@@ -186,7 +195,7 @@ SAMPLES: dict[str, Sample] = {
     ),
     "generator": Sample(
         _generator,
-        lambda seed: (letters(seed), torch.tensor([0, 1, 0])),
+        _labelled,
         _generator_loss,
         {"labels": ["low", "high"], "vocabulary": _LETTERS, "keys": None, "background": None},
     ),
