@@ -18,7 +18,7 @@ from unrolled.models.classifier import Classifier
 from unrolled.models.classifier_config import ClassifierConfig
 from unrolled.tasks.classify import KIND, ClassifyPrediction, logit_adjustment
 from unrolled.tasks.classify_data import ClassifyData, moments
-from unrolled.tasks.classify_report import by_class, log_probabilities, targets
+from unrolled.tasks.classify_report import log_probabilities, targets
 from unrolled.tasks.kind import Cache, Prepared
 from unrolled.train.config import TrainConfig
 
@@ -287,16 +287,6 @@ def test_examples_that_training_also_has_are_said(tmp_path: Path):
     run = prepared(path, tmp_path)
     assert run.facts[-1] == (
         "4 of the 4 examples that the report is made on also occur among those to learn from"
-    )
-
-
-def test_by_class():
-    counts = np.array([[3, 1, 0], [0, 0, 0], [1, 0, 5]])
-    assert by_class(("a", "bb", "c"), counts) == (
-        "class  precision  recall     F1  examples\n"
-        "c          1.000   0.833  0.909         6\n"
-        "a          0.750   0.750  0.750         4\n"
-        "bb         0.000       -  0.000         0"
     )
 
 

@@ -86,6 +86,18 @@ a      bb             2        18.2 %"""
     assert text_plots.most_confused(Confusion(("a",), np.array([[3]]))) == "no mistake"
 
 
+def test_a_class_that_is_said_and_never_there_has_no_recall():
+    confusion = Confusion(("a", "bb", "c"), np.array([[3, 1, 0], [0, 0, 0], [1, 0, 5]]))
+    assert (
+        text_plots.by_class(confusion)
+        == """\
+class  precision  recall     F1  examples
+c          1.000   0.833  0.909         6
+a          0.750   0.750  0.750         4
+bb         0.000       —  0.000         0"""
+    )
+
+
 def test_a_class_that_is_a_number_stays_a_word():
     confusion = Confusion(("1", "22"), np.array([[1, 2], [0, 3]]))
     assert text_plots.most_confused(confusion).splitlines()[1].startswith("1      22 ")

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -32,7 +31,7 @@ from unrolled.tasks.classify_data import (
 )
 from unrolled.tasks.classify_report import figures, report, targets
 from unrolled.tasks.kind import Cache, Kind, Prepared
-from unrolled.tasks.parts import check_encoded, divide
+from unrolled.tasks.parts import check_encoded, divide, held_parts
 from unrolled.tasks.report import Report
 from unrolled.tasks.words import counted
 from unrolled.train.config import TrainConfig
@@ -86,13 +85,11 @@ def prepare(
     learned = examples.part(learn)
     if data.numbers:
         model.standardise(*moments(learned))
-    parts = {
-        name: _part(examples, places, own, data, model, bad, cache.directory / name)
-        for name, places, own in (
-            ("validation", validate, data.validation),
-            ("test", test, data.test),
-        )
-    }
+    parts = held_parts(
+        examples,
+        {"validation": (validate, data.validation), "test": (test, data.test)},
+        lambda own, name: Labelled.find([own], data, bad).examples(model, cache.directory / name),
+    )
     shift = logit_adjustment(targets(learned), len(classes), data.adjustment)
     validation = parts["validation"]
     judged = parts["test"] or validation
@@ -221,20 +218,6 @@ def _as_learned(model: Classifier, data: ClassifyData) -> ClassifyData:
             f"the model reads {reads}, not {', '.join(data.numbers)}: leave --numbers out"
         )
     return replace(data, numbers=columns)
-
-
-def _part(
-    examples: Examples,
-    places: NDArray[np.int64],
-    own: str | None,
-    data: ClassifyData,
-    model: Classifier,
-    bad: BadRows,
-    directory: Path,
-) -> Examples | None:
-    if own is not None:
-        return Labelled.find([own], data, bad).examples(model, directory)
-    return examples.part(places) if len(places) else None
 
 
 def _fresh(judged: Examples, learned: Examples) -> NDArray[np.bool_]:

@@ -6,7 +6,7 @@ guessing, or always saying one class, reaches 1 / K.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 import numpy as np
 import torch
@@ -16,7 +16,9 @@ from unrolled.data.examples import Bucketed, Examples
 from unrolled.models.classifier import Classifier
 from unrolled.models.modes import evaluating
 from unrolled.tasks.bootstrap import Statistics, interval
+from unrolled.tasks.confusion import Confusion
 from unrolled.tasks.report import Figure, Report
+from unrolled.tasks.text_plots import by_class
 from unrolled.tasks.words import counted
 
 _AT_ONCE = 256
@@ -61,6 +63,7 @@ def report(model: Classifier, examples: Examples, fresh: NDArray[np.bool_] | Non
     said = log_probabilities(model, examples).argmax(1)
     counts = np.zeros((k, k), np.int64)
     np.add.at(counts, (labels, said), 1)
+    confusion = Confusion(names, counts)
     statistics = _statistics(said, labels, k)
     majority = int(counts.sum(1).argmax())
     always = _statistics(np.full_like(labels, majority), labels, k)
@@ -75,32 +78,9 @@ def report(model: Classifier, examples: Examples, fresh: NDArray[np.bool_] | Non
     return Report(
         counted(len(examples), "example"),
         tuple(shown),
-        {"by class": by_class(names, counts)},
-        {"confusion": {"labels": list(names), "counts": counts.tolist()}},
+        {"by class": by_class(confusion)},
+        {"confusion": confusion.to_details()},
     )
-
-
-def by_class(names: Sequence[str], counts: NDArray[np.int64]) -> str:
-    """A line a class, the most frequent first: precision, recall, F1, examples.
-
-    Args:
-        names: The classes.
-        counts: Row by the true class, column by the one that was said: int64 ``[K, K]``.
-    """
-    right, said, there = np.diag(counts), counts.sum(0), counts.sum(1)
-    columns = [_shares(right, said), _shares(right, there), _shares(2 * right, said + there)]
-    width = max(len("class"), *map(len, names))
-    lines = [f"{'class':{width}}  precision  recall     F1  examples"]
-    for i in np.argsort(-there, kind="stable").tolist():
-        precision, recall, f1 = (column[i] for column in columns)
-        lines.append(f"{names[i]:{width}}  {precision:>9}  {recall:>6}  {f1:>5}  {there[i]:>8,}")
-    return "\n".join(lines)
-
-
-def _shares(part: NDArray[np.int64], whole: NDArray[np.int64]) -> list[str]:
-    return [
-        f"{p / w:.3f}" if w else "-" for p, w in zip(part.tolist(), whole.tolist(), strict=True)
-    ]
 
 
 def _figure(

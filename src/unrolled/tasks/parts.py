@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
 import numpy as np
@@ -84,6 +84,26 @@ def divide(
         len(rest), share, seed, labels=None if kinds is None else kinds[rest]
     )
     return rest[learn], rest[validate], test
+
+
+def held_parts(
+    examples: Examples,
+    parts: Mapping[str, tuple[Indices, str | None]],
+    read: Callable[[str, str], Examples],
+) -> dict[str, Examples | None]:
+    """The examples of each part that is held out; None where there are none.
+
+    Args:
+        examples: The data's.
+        parts: For each part the places of its examples among these, and the data of its own that a
+            user names, which comes first.
+        read: From such data and the part's name to its examples.
+    """
+    found: dict[str, Examples | None] = {}
+    for name, (places, own) in parts.items():
+        taken = examples.part(places) if len(places) else None
+        found[name] = taken if own is None else read(own, name)
+    return found
 
 
 def check_encoded(examples: Examples, n: int) -> None:

@@ -5,12 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -22,7 +20,7 @@ from unrolled.errors import DataError
 from unrolled.models.tagger import Tagger
 from unrolled.models.tagger_inputs import TaggerConfig, TaggerInputs
 from unrolled.tasks.kind import Cache, Kind, Prepared
-from unrolled.tasks.parts import check_encoded, divide
+from unrolled.tasks.parts import check_encoded, divide, held_parts
 from unrolled.tasks.report import Report
 from unrolled.tasks.tag_data import Column, TagData, Tagged, sentence_of, tag_names, usual_tags
 from unrolled.tasks.tag_report import figures, gold, report
@@ -73,13 +71,11 @@ def prepare(
     model.usual = tuple(
         usual_tags(zip(known, gold(learned), strict=True), len(inputs.words), len(tags))
     )
-    parts = {
-        name: _part(examples, places, own, data, model, bad, cache.directory / name)
-        for name, places, own in (
-            ("validation", validate, data.validation),
-            ("test", test, data.test),
-        )
-    }
+    parts = held_parts(
+        examples,
+        {"validation": (validate, data.validation), "test": (test, data.test)},
+        lambda own, name: Tagged.find([own], data, bad).examples(model, cache.directory / name),
+    )
     validation = parts["validation"]
     judged = parts["test"] or validation
 
@@ -164,20 +160,6 @@ def _read(line: str, model: Tagger) -> tuple[list[str], dict[str, list[str]]] | 
     except DataError as error:
         return error
     return words, columns
-
-
-def _part(
-    examples: Examples,
-    places: NDArray[np.int64],
-    own: str | None,
-    data: TagData,
-    model: Tagger,
-    bad: BadRows,
-    directory: Path,
-) -> Examples | None:
-    if own is not None:
-        return Tagged.find([own], data, bad).examples(model, directory)
-    return examples.part(places) if len(places) else None
 
 
 def _metric(model: Tagger, validation: Examples | None) -> Metric:

@@ -17,9 +17,10 @@ from unrolled.data.examples import Bucketed, Examples
 from unrolled.models.modes import evaluating
 from unrolled.models.tagger import Tagger
 from unrolled.tasks.bootstrap import Statistics, interval
-from unrolled.tasks.classify_report import by_class
+from unrolled.tasks.confusion import Confusion
 from unrolled.tasks.report import Figure, Report
 from unrolled.tasks.spans import counts, spans
+from unrolled.tasks.text_plots import aligned, by_class
 from unrolled.tasks.words import counted
 
 _AT_ONCE = 128
@@ -67,10 +68,11 @@ def report(model: Tagger, examples: Examples) -> Report:
         usual = _statistics(model, examples, [table[of] for of in words])
     shown = [_figure("accuracy of tags", statistics, _accuracy, usual)]
     k = len(model.tags)
-    confusion = np.zeros((k, k), np.int64)
+    taken = np.zeros((k, k), np.int64)
     for right, of in zip(gold(examples), said, strict=True):
-        np.add.at(confusion, (right, of), 1)
-    tables = {"by tag": by_class(model.tags.names, confusion)}
+        np.add.at(taken, (right, of), 1)
+    confusion = Confusion(model.tags.names, taken)
+    tables = {"by tag": by_class(confusion)}
     if model.chunks:
         shown.insert(0, _figure("F1 of chunks", statistics, _f1, usual))
         tables = {"by type of chunk": _by_type(model, examples, said), **tables}
@@ -78,7 +80,7 @@ def report(model: Tagger, examples: Examples) -> Report:
         f"{counted(int(statistics[:, 1].sum()), 'word')} in {counted(len(examples), 'sentence')}",
         tuple(shown),
         tables,
-        {"confusion": {"labels": list(model.tags.names), "counts": confusion.tolist()}},
+        {"confusion": confusion.to_details()},
     )
 
 
@@ -126,14 +128,13 @@ def _by_type(model: Tagger, examples: Examples, said: list[Tags]) -> str:
         claimed.update(kind for kind, *_ in b)
         there.update(kind for kind, *_ in a)
     types = sorted({*claimed, *there}, key=lambda kind: (-there[kind], kind))
-    width = max(len("type"), *map(len, types)) if types else len("type")
-    lines = [f"{'type':{width}}  precision  recall     F1  chunks"]
+    rows: list[tuple[str, ...]] = []
     for kind in types:
         shares = (
             (right[kind], claimed[kind]),
             (right[kind], there[kind]),
             (2 * right[kind], claimed[kind] + there[kind]),
         )
-        precision, recall, f1 = (f"{p / w:.3f}" if w else "-" for p, w in shares)
-        lines.append(f"{kind:{width}}  {precision:>9}  {recall:>6}  {f1:>5}  {there[kind]:>6,}")
-    return "\n".join(lines)
+        written = (f"{p / w:.3f}" if w else "—" for p, w in shares)
+        rows.append((kind, *written, f"{there[kind]:,}"))
+    return aligned(("type", "precision", "recall", "F1", "chunks"), rows)

@@ -65,7 +65,7 @@ def by_class(confusion: Confusion) -> str:
         )
         for i in order
     ]
-    return _table(("class", "precision", "recall", "F1", "examples"), rows, words=1)
+    return aligned(("class", "precision", "recall", "F1", "examples"), rows)
 
 
 def most_confused(confusion: Confusion, most: int = 10) -> str:
@@ -77,11 +77,11 @@ def most_confused(confusion: Confusion, most: int = 10) -> str:
     ]
     if not rows:
         return "no mistake"
-    return _table(("class", "taken for", "times", "of the class"), rows, words=2)
+    return aligned(("class", "taken for", "times", "of the class"), rows, words=2)
 
 
-def _table(header: tuple[str, ...], rows: Sequence[tuple[str, ...]], words: int) -> str:
-    """The first ``words`` columns to the left, numbers to the right."""
+def aligned(header: tuple[str, ...], rows: Sequence[tuple[str, ...]], words: int = 1) -> str:
+    """A table whose first ``words`` columns stand to the left, numbers to the right."""
     widths = [max(map(len, column)) for column in zip(header, *rows, strict=True)]
     return "\n".join(
         "  ".join(
