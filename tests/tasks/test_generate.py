@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections.abc import Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -139,6 +140,56 @@ def test_a_file_of_rolls_says_its_parts_and_its_name_its_label(tmp_path: Path):
     # The command's words need no more than the files: their test part is taken.
     again = KIND.evaluate(run.model, [one, two], GenerateData())
     assert again.figures == found.figures
+
+
+def test_long_sequences_are_learned_in_parts_and_judged_whole(tmp_path: Path):
+    file = roll_file(tmp_path / "a.npz", train=[9, 4, 5], valid=[11], test=[7])
+    run = prepared([file], tmp_path, window=4)
+    assert run.facts[:3] == (
+        "training: 3 sequences, 18 steps, learned in 6 parts",
+        "validation: 1 sequences, 11 steps",
+        "test: 1 sequences, 7 steps",
+    )
+    whole = roll(18, 0)
+    begins = [0, 9, 13, 18]
+    seen: list[tuple[bytes, bytes]] = []
+    for batch in run.task.training.batches(0):
+        sequence = batch.sequences["sequence"]
+        assert sequence.lengths is not None
+        assert sequence.data.shape[0] <= 4
+        for b, n in enumerate(sequence.lengths.tolist()):
+            part = sequence.data[:n, b].numpy().astype(np.uint8)
+            before = batch.values["before"][b].numpy().astype(np.uint8)
+            seen.append((before.tobytes(), part.tobytes()))
+    cuts = [0, 3, 6, 9, 13, 15, 18]
+    assert sorted(seen) == sorted(
+        (whole[i - 1].tobytes() if i not in begins else bytes(88), whole[i:j].tobytes())
+        for i, j in pairwise(cuts)
+    )
+    assert run.fingerprint != prepared([file], tmp_path).fingerprint
+    # The frame before a part is its first input.
+    batch = next(iter(run.task.training.batches(0)))
+    total, _ = run.task.loss(run.model, batch, None)
+    batch.values["before"].bitwise_xor_(1)
+    other, _ = run.task.loss(run.model, batch, None)
+    assert not torch.equal(total, other)
+    learn(run, 2)
+    assert run.report is not None
+    assert run.report(run.model).on == "1 test sequences: 6 frames after the first of each"
+    with pytest.raises(DataError) as error:
+        prepared([file], tmp_path, window=0)
+    assert str(error.value) == "a part of a sequence has at least 1 step, not 0"
+
+
+def test_a_window_that_all_sequences_fit_into_changes_no_loss(tmp_path: Path):
+    folder = text_folder(tmp_path)
+    runs = [prepared([folder], tmp_path, window=window) for window in (None, 5)]
+    losses = [
+        [run.task.loss(run.model, b, None)[0].item() for b in run.task.training.batches(0)]
+        for run in runs
+    ]
+    assert losses[0] == losses[1]
+    assert runs[0].facts == runs[1].facts
 
 
 def test_files_of_one_sequence_have_their_folders_label(tmp_path: Path):

@@ -18,7 +18,6 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from unrolled.cell import Cell
-from unrolled.data.batch import Sequences
 from unrolled.data.vocabulary import Vocabulary
 from unrolled.errors import ModelError, UserError
 from unrolled.models.background import Background
@@ -37,6 +36,7 @@ from unrolled.models.layers import build, output_size, state_shapes
 from unrolled.models.modes import evaluating
 from unrolled.models.pretrained import Pretrained
 from unrolled.models.sampling import Sampling
+from unrolled.models.step_losses import step_losses
 from unrolled.nn import Recurrent
 
 State = tuple[Tensor, ...]
@@ -143,22 +143,32 @@ class Generator(Pretrained[GeneratorConfig]):
         logits = self.output(self.dropout(y))
         return logits, (carried,) if isinstance(carried, Tensor) else tuple(carried)
 
-    def before(self, sequence: Tensor) -> Tensor:
+    @property
+    def start(self) -> int:
+        """What stands before a sequence: "<eos>", or the value of each key of an empty frame."""
+        eos = None if self.vocabulary is None else self.vocabulary.eos
+        return 0 if eos is None else eos
+
+    def before(self, sequence: Tensor, first: Tensor | None = None) -> Tensor:
         """What stands before each step of a sequence and before what follows it.
 
         Args:
             sequence: Token ids ``[T, B]`` or frames ``[T, B, K]``; T may be 0.
+            first: What stands before its first step, ``[B, ...]``; None for a sequence that begins.
 
         Returns:
-            ``[T + 1, B, ...]``: "<eos>" or an empty frame, and the sequence.
+            ``[T + 1, B, ...]``: "<eos>", an empty frame or ``first``, and the sequence.
         """
-        first = sequence.new_zeros(1, *sequence.shape[1:])
-        if self.vocabulary is not None and self.vocabulary.eos is not None:
-            first.fill_(self.vocabulary.eos)
-        return torch.cat([first, sequence])
+        if first is None:
+            first = sequence.new_full(sequence.shape[1:], self.start)
+        return torch.cat([first.unsqueeze(0), sequence])
 
     def losses(
-        self, sequence: Tensor, labels: Tensor, lengths: Tensor | None = None
+        self,
+        sequence: Tensor,
+        labels: Tensor,
+        lengths: Tensor | None = None,
+        first: Tensor | None = None,
     ) -> tuple[Tensor, Tensor]:
         """The negative log-likelihood of each step of sequences, given those before it.
 
@@ -166,20 +176,15 @@ class Generator(Pretrained[GeneratorConfig]):
             sequence: Token ids ``[T, B]``, "<eos>" at each end, or frames ``[T, B, K]``.
             labels: The labels' places: int64 ``[B]``.
             lengths: The steps of each that are no padding: int64 ``[B]`` on the CPU.
+            first: What stands before them, where they are parts of longer ones: ``[B, ...]``. The
+                state starts as a sequence's does.
 
         Returns:
             ``[T, B]`` in nats, float32 (float64 for a model in float64): of a frame, the sum over
             its keys; zero behind a sequence's end. And the logits ``[T, B, V]``.
         """
-        logits, _ = self(self.before(sequence[:-1]), labels, lengths=lengths)
-        wide = logits if logits.dtype == torch.float64 else logits.float()
-        if self.vocabulary is None:
-            targets = sequence.to(wide.dtype)
-            found = F.binary_cross_entropy_with_logits(wide, targets, reduction="none").sum(-1)
-        else:
-            flat = F.cross_entropy(wide.flatten(0, 1), sequence.flatten(), reduction="none")
-            found = flat.view(sequence.shape)
-        return found.masked_fill(~Sequences(sequence, lengths).present(), 0.0), logits
+        logits, _ = self(self.before(sequence[:-1], first), labels, lengths=lengths)
+        return step_losses(logits, sequence, lengths), logits
 
     @torch.no_grad()
     def log_probability(self, sequence: str | ArrayLike, label: str) -> Tensor:

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from unrolled.data.bad_rows import BadRows
 from unrolled.data.batch import Batch
+from unrolled.data.cuts import BEFORE, cut
 from unrolled.data.examples import Bucketed, Examples
 from unrolled.data.fingerprint import fingerprint
 from unrolled.errors import UserError
@@ -27,14 +28,14 @@ from unrolled.tasks.generate_data import (
     read_part,
     read_parts,
 )
-from unrolled.tasks.generate_report import count, report, validation
+from unrolled.tasks.generate_report import report, validation
+from unrolled.tasks.generate_statistics import count
 from unrolled.tasks.kind import Cache, Kind, Prepared
 from unrolled.tasks.report import Report
 from unrolled.train.config import TrainConfig
 from unrolled.train.task import State, Task
 
 _BATCH = 32
-_SAMPLE = 60
 
 
 @dataclass(frozen=True)
@@ -62,8 +63,8 @@ class GeneratePrediction:
 def loss(model: Generator, batch: Batch, state: State | None) -> tuple[Tensor, None]:
     """The summed negative log-likelihood of a batch's steps; nothing is carried on."""
     del state
-    sequence = batch.sequences[SEQUENCE]
-    losses, _ = model.losses(sequence.data, batch.values[LABEL], sequence.lengths)
+    sequence, before = batch.sequences[SEQUENCE], batch.values.get(BEFORE)
+    losses, _ = model.losses(sequence.data, batch.values[LABEL], sequence.lengths, before)
     return losses.sum(), None
 
 
@@ -90,8 +91,11 @@ def prepare(
     torch.manual_seed(train.seed)
     model = Generator(config, encoding.labels, steps, background)
     valid, held = parts.valid, parts.test or parts.valid
+    learned = parts.train
+    if data.window is not None:
+        learned = cut(learned, SEQUENCE, data.window, model.start).examples
     task = Task(
-        training=Bucketed(parts.train, train.batch_size, SEQUENCE, train.seed),
+        training=Bucketed(learned, train.batch_size, SEQUENCE, train.seed),
         loss=loss,
         count=lambda batch: batch.sequences[SEQUENCE].steps(),
         validate=None if valid is None else lambda m: validation(m, valid, _BATCH),
@@ -100,13 +104,13 @@ def prepare(
     return Prepared(
         model,
         task,
-        (*_facts(parts, bad),),
+        (*_facts(parts, len(learned), bad),),
         fingerprint(
             {
                 "labels": encoding.labels,
                 "vocabulary": encoding.vocabulary,
                 "keys": encoding.keys,
-                "training part": parts.train,
+                "training part": learned,
                 "validation part": valid,
                 "test part": parts.test,
             }
@@ -158,7 +162,8 @@ def _plain(drawn: str | NDArray[np.uint8]) -> dict[str, Any]:
     return {"keys": [np.flatnonzero(frame).tolist() for frame in drawn]}
 
 
-def _facts(parts: Parts, bad: BadRows) -> Iterator[str]:
+def _facts(parts: Parts, learned: int, bad: BadRows) -> Iterator[str]:
+    """Lines that say what the data is; ``learned`` is how many sequences training is given."""
     encoding = parts.encoding
     named: Mapping[str, Examples | None] = {
         "training": parts.train,
@@ -168,7 +173,9 @@ def _facts(parts: Parts, bad: BadRows) -> Iterator[str]:
     for name, examples in named.items():
         if examples is not None:
             steps = int(examples.lengths(SEQUENCE).sum())
-            yield f"{name}: {len(examples):,} sequences, {steps:,} steps"
+            cut_up = name == "training" and learned > len(examples)
+            pieces = f", learned in {learned:,} parts" if cut_up else ""
+            yield f"{name}: {len(examples):,} sequences, {steps:,} steps{pieces}"
     n = len(encoding.labels)
     more = f" and {n - 8:,} more" if n > 8 else ""
     yield f"labels: {', '.join(encoding.labels[:8])}{more}"

@@ -49,6 +49,7 @@ class GenerateData:
         min_count: Keep only tokens that occur at least so often in the training part.
         frames_per_quarter: Frames in a quarter note, where MIDI files are read.
         max_length: A sequence of more steps is a bad row; null is no limit.
+        window: Learn from parts of at most so many steps; null learns from whole sequences.
         validation: A file of its own for validation; null takes it from the data.
         test: A file of its own for the test; null takes it from the data.
         validation_fraction: The share of the sequences for validation, where no file says it.
@@ -66,6 +67,7 @@ class GenerateData:
     min_count: int = 1
     frames_per_quarter: float = 2.0
     max_length: int | None = None
+    window: int | None = None
     validation: str | None = None
     test: str | None = None
     validation_fraction: float = 0.1

@@ -3,132 +3,72 @@
 For frames the negative log-likelihood is that of Bai, Kolter and Koltun ("An empirical evaluation
 of generic convolutional and recurrent networks for sequence modeling", 2018): each frame but a
 sequence's first is predicted from those before it, its loss is the sum over the keys, in nats, and
-the mean is over all such frames of all sequences together. Frame accuracy is TP / (TP + FP + FN)
-over the same frames, a key being predicted where its probability is above one half (Bay, Ehmann,
-Downie, "Evaluation of multiple-F0 estimation and tracking systems", 2009).
+the mean is over all such frames of all sequences together.
+
+Frame accuracy is TP / (TP + FP + FN) over the same frames (Bay, Ehmann, Downie, "Evaluation of
+multiple-F0 estimation and tracking systems", 2009), a key being predicted where its probability is
+at least a threshold: the one that is best if the probabilities are right, which the probabilities
+alone tell. It is far below one half where keys are uncertain (Lipton, Elkan, Naryanaswamy, "Optimal
+thresholding of classifiers to maximize F1 measure", 2014).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
-import torch
-from numpy.typing import NDArray
 
-from unrolled.data.batch import Batch
-from unrolled.data.examples import Bucketed, Examples
-from unrolled.models.background import Background
+from unrolled.data.examples import Examples
 from unrolled.models.generator import Generator
-from unrolled.models.modes import evaluating
 from unrolled.tasks.bootstrap import Statistics, interval
-from unrolled.tasks.generate_data import LABEL, SEQUENCE
+from unrolled.tasks.generate_data import LABEL
+from unrolled.tasks.generate_statistics import (
+    BINS,
+    CHANCE,
+    FIRST,
+    HIT,
+    KEYS,
+    LOSS,
+    MISS,
+    OFTEN,
+    ON,
+    REPEAT,
+    STEPS,
+    Values,
+    statistics,
+)
 from unrolled.tasks.report import Figure, Report
 
-Values = NDArray[np.float64]
-
-# What each sequence adds: its steps that are judged, their losses by the model and by the two
-# simplest models, and hits, false alarms and misses of keys by the model and by the frame before;
-# then the loss of a first frame, which isn't judged.
-_STEPS, _LOSS, _OFTEN, _REPEAT, _HIT, _FALSE, _MISS, _HIT0, _FALSE0, _MISS0, _FIRST = range(11)
-
-
-def count(examples: Examples, labels: int, size: int, *, frames: bool) -> Background:
-    """How often each symbol occurs for each label."""
-    steps = np.zeros(labels, np.int64)
-    symbols = np.zeros((labels, size), np.int64)
-    pairs = np.zeros((labels, 2, 2), np.int64)
-    column = examples.sequences[SEQUENCE]
-    for row, label in zip(examples.indices, examples.values[LABEL][examples.indices], strict=True):
-        sequence = column[int(row)]
-        steps[label] += len(sequence)
-        if not frames:
-            symbols[label] += np.bincount(sequence, minlength=size)
-            continue
-        on = sequence.astype(np.bool_)
-        symbols[label] += on.sum(0)
-        for before in (0, 1):
-            for after in (0, 1):
-                pairs[label, before, after] += int(((on[:-1] == before) & (on[1:] == after)).sum())
-    return Background(steps, symbols, pairs)
-
-
-@torch.no_grad()
-def statistics(model: Generator, examples: Examples, batch_size: int) -> Statistics:
-    """What each sequence adds to the sums, in the examples' order: float64 ``[n, 11]``."""
-    batches = Bucketed(examples, batch_size, SEQUENCE, None)
-    found = np.zeros((len(examples), 11))
-    with evaluating(model):
-        for places in batches.order():
-            found[places] = _of_batch(model, examples.batch(places))
-    return found
-
-
-def _of_batch(model: Generator, batch: Batch) -> Values:
-    sequence, labels = batch.sequences[SEQUENCE], batch.values[LABEL]
-    losses, logits = model.losses(
-        sequence.data.to(model.device), labels.to(model.device), sequence.lengths
-    )
-    frames = model.vocabulary is None
-    judged = sequence.present().numpy()
-    if frames:
-        judged[0] = False
-    wide = losses.double().cpu().numpy()
-    out = np.zeros((batch.size, 11))
-    out[:, _STEPS] = judged.sum(0)
-    out[:, _LOSS] = (wide * judged).sum(0)
-    if frames:
-        out[:, _FIRST] = wide[0]
-        target = sequence.data.numpy().astype(np.bool_)
-        predicted = (logits > 0).cpu().numpy()
-        before = np.concatenate([np.zeros_like(target[:1]), target[:-1]])
-        for guess, place in ((predicted, _HIT), (before, _HIT0)):
-            for i, kind in enumerate((guess & target, guess & ~target, ~guess & target)):
-                out[:, place + i] = (kind.sum(-1) * judged).sum(0)
-    if model.background is not None:
-        of_labels = labels.numpy()
-        for place, losses_of in ((_OFTEN, often), (_REPEAT, repeat)):
-            simple = losses_of(model.background, sequence.data.numpy(), of_labels, frames)
-            out[:, place] = (simple * judged).sum(0)
-    return out
-
-
-def often(
-    background: Background, sequence: NDArray[np.int64], labels: NDArray[np.int64], frames: bool
-) -> Values:
-    """Losses ``[T, B]`` by how often each token or key occurs for a label, in training.
-
-    Counts begin at one for tokens (Laplace) and at one half for keys (Jeffreys), so that nothing is
-    impossible.
-    """
-    steps, symbols = background.steps[labels], background.symbols[labels]
-    if not frames:
-        chances = np.log((symbols + 1) / (steps[:, None] + symbols.shape[1]))
-        return -chances[np.arange(len(labels)), sequence]
-    on = (symbols + 0.5) / (steps[:, None] + 1)
-    return -np.where(sequence == 1, np.log(on), np.log1p(-on)).sum(-1)
-
-
-def repeat(
-    background: Background, sequence: NDArray[np.int64], labels: NDArray[np.int64], frames: bool
-) -> Values:
-    """Losses ``[T, B]`` by how often a key stays as it was for a label; zeros for tokens."""
-    if not frames:
-        return np.zeros(sequence.shape)
-    pairs = background.pairs[labels] + 0.5
-    logs = np.log(pairs / pairs.sum(-1, keepdims=True))
-    before = np.concatenate([np.zeros_like(sequence[:1]), sequence[:-1]])
-    places = np.arange(len(labels))[:, None]
-    return -logs[places, before, sequence].sum(-1)
+# Of more labels only the table says how each does.
+_FEW_LABELS = 8
 
 
 def _ratio(place: int) -> Callable[[Statistics], Statistics]:
-    return lambda sums: _divided(sums[..., place], sums[..., _STEPS])
+    return lambda sums: _divided(sums[..., place], sums[..., STEPS])
 
 
-def _accuracy(place: int) -> Callable[[Statistics], Statistics]:
-    return lambda sums: _divided(sums[..., place], sums[..., place : place + 3].sum(-1))
+def _accuracy(threshold: int) -> Callable[[Statistics], Statistics]:
+    """That of the model, for keys from this bin on."""
+
+    def accuracy(sums: Statistics) -> Statistics:
+        hits = sums[..., ON][..., threshold:].sum(-1)
+        either = sums[..., KEYS][..., threshold:].sum(-1) + sums[..., ON][..., :threshold].sum(-1)
+        return _divided(hits, either)
+
+    return accuracy
+
+
+def best_threshold(sums: Values) -> int:
+    """The bin from which on keys are predicted for the highest accuracy to be expected.
+
+    The keys that are on are not looked at, only the sums of probabilities.
+    """
+    expected = sums.copy()
+    expected[ON] = sums[CHANCE]
+    values = [float(np.nan_to_num(_accuracy(k)(expected))) for k in range(1, BINS)]
+    # Of those that are equal but for rounding the highest.
+    return max(range(1, BINS), key=lambda k: (round(values[k - 1], 9), k))
 
 
 def _divided(part: Statistics, whole: Statistics) -> Statistics:
@@ -151,12 +91,12 @@ def validation(model: Generator, examples: Examples, batch_size: int) -> dict[st
     """The loss that training lowers, first frames included, and what reports name."""
     sums = statistics(model, examples, batch_size).sum(0)
     if model.vocabulary is not None:
-        return {"loss": _value(_ratio(_LOSS), sums)}
-    all_frames = sums[_STEPS] + len(examples)
+        return {"loss": _value(_ratio(LOSS), sums)}
+    all_frames = sums[STEPS] + len(examples)
     return {
-        "loss": float(sums[_LOSS] + sums[_FIRST]) / float(all_frames),
-        "nll": _value(_ratio(_LOSS), sums),
-        "accuracy": _value(_accuracy(_HIT), sums),
+        "loss": float(sums[LOSS] + sums[FIRST]) / float(all_frames),
+        "nll": _value(_ratio(LOSS), sums),
+        "accuracy": _value(_accuracy(best_threshold(sums)), sums),
     }
 
 
@@ -172,72 +112,90 @@ def report(model: Generator, examples: Examples, on: str, batch_size: int) -> Re
     found = statistics(model, examples, batch_size)
     frames = model.vocabulary is None
     words = _FRAMES if frames else _TOKENS
-    figures = _figures(found, words, frames=frames, baselines=model.background is not None)
+    baselines = model.background is not None
+    likelihood = _likelihood(found, words, "", frames=frames, baselines=baselines)
+    figures = [likelihood, _frame_accuracy(found)] if frames else [likelihood]
     sums = found.sum(0)
     labels = examples.values[LABEL][examples.indices]
     tables: dict[str, str] = {}
     if len(model.labels) > 1:
-        tables["by label"] = _by_label(model, found, labels, words)
-    details: dict[str, object] = {"steps": int(sums[_STEPS])}
+        each = {
+            label: _likelihood(own, words, f", {label}", frames=frames, baselines=baselines)
+            for place, label in enumerate(model.labels)
+            if len(own := found[labels == place])
+        }
+        counts = np.bincount(labels, minlength=len(model.labels)).tolist()
+        tables["by label"] = _by_label(dict(zip(model.labels, counts, strict=True)), each, words)
+        if len(model.labels) <= _FEW_LABELS:
+            figures += each.values()
+    details: dict[str, object] = {"steps": int(sums[STEPS])}
     if model.background is not None:
-        details[words.often] = _value(_ratio(_OFTEN), sums)
+        details[words.often] = _value(_ratio(OFTEN), sums)
     if frames:
         if model.background is not None:
-            details["repeat last frame"] = _value(_ratio(_REPEAT), sums)
+            details["repeat last frame"] = _value(_ratio(REPEAT), sums)
+        details["threshold"] = best_threshold(sums) / BINS
+        details["frame accuracy at one half"] = _value(_accuracy(BINS // 2), sums)
         # The other averages that are in use, for whoever compares with another paper.
-        with_first = (sums[_LOSS] + sums[_FIRST]) / (sums[_STEPS] + len(found))
-        several = found[found[:, _STEPS] > 0]
+        with_first = (sums[LOSS] + sums[FIRST]) / (sums[STEPS] + len(found))
+        several = found[found[:, STEPS] > 0]
         details["with first frames"] = float(with_first)
-        details["mean of sequences"] = float((several[:, _LOSS] / several[:, _STEPS]).mean())
-    n = int(sums[_STEPS])
-    return Report(f"{len(found):,} {on} sequences: {n:,} {words.steps}", figures, tables, details)
+        details["mean of sequences"] = float((several[:, LOSS] / several[:, STEPS]).mean())
+    n = int(sums[STEPS])
+    return Report(
+        f"{len(found):,} {on} sequences: {n:,} {words.steps}", tuple(figures), tables, details
+    )
 
 
-def _figures(
-    found: Statistics, words: _Words, *, frames: bool, baselines: bool
-) -> tuple[Figure, ...]:
+def _likelihood(
+    found: Statistics, words: _Words, of: str, *, frames: bool, baselines: bool
+) -> Figure:
+    """The figure, beside the better of the baselines; ``of`` ends its name."""
     sums = found.sum(0)
-    simple = [(words.often, _value(_ratio(_OFTEN), sums))]
+    simple = [(words.often, _value(_ratio(OFTEN), sums))]
     if frames:
-        simple.append(("last frame again, with its chance", _value(_ratio(_REPEAT), sums)))
+        simple.append(("last frame again, with its chance", _value(_ratio(REPEAT), sums)))
     name, best = min(simple, key=lambda item: item[1])
-    likelihood = Figure(
-        f"negative log-likelihood per {words.step}",
-        _value(_ratio(_LOSS), sums),
-        *interval(found, _ratio(_LOSS)),
+    return Figure(
+        f"negative log-likelihood per {words.step}{of}",
+        _value(_ratio(LOSS), sums),
+        *interval(found, _ratio(LOSS)),
         best if baselines else None,
         name if baselines else "",
         "lower",
         "nats",
     )
-    if not frames:
-        return (likelihood,)
-    accuracy = Figure(
+
+
+def _frame_accuracy(found: Statistics) -> Figure:
+    sums = found.sum(0)
+    accuracy = _accuracy(best_threshold(sums))
+    return Figure(
         "frame accuracy",
-        _value(_accuracy(_HIT), sums),
-        *interval(found, _accuracy(_HIT)),
-        _value(_accuracy(_HIT0), sums),
+        _value(accuracy, sums),
+        *interval(found, accuracy),
+        float(_divided(sums[HIT], sums[HIT : MISS + 1].sum())),
         "last frame again",
         "higher",
         "%",
     )
-    return likelihood, accuracy
 
 
 def _value(figure: Callable[[Statistics], Statistics], sums: Values) -> float:
     return float(figure(sums))
 
 
-def _by_label(model: Generator, found: Statistics, labels: NDArray[np.int64], words: _Words) -> str:
-    width = max(len("label"), *map(len, model.labels))
-    lines = [f"{'label':{width}}  sequences  nats per {words.step}  95 % interval"]
-    for place, label in enumerate(model.labels):
-        own = found[labels == place]
-        if len(own) == 0:
-            lines.append(f"{label:{width}}  {0:9}")
-            continue
-        low, high = interval(own, _ratio(_LOSS))
-        value = _value(_ratio(_LOSS), own.sum(0))
-        wide = len(f"nats per {words.step}")
-        lines.append(f"{label:{width}}  {len(own):9,}  {value:{wide}.3f}  {low:.3f} to {high:.3f}")
+def _by_label(counts: Mapping[str, int], figures: Mapping[str, Figure], words: _Words) -> str:
+    """A line a label: its sequences, the figure with its interval, and the baseline."""
+    width, unit = max(len("label"), *map(len, counts)), f"nats per {words.step}"
+    lines = [f"{'label':{width}}  sequences  {unit}  {'95 % interval':16}  baseline"]
+    for label, n in counts.items():
+        line = f"{label:{width}}  {n:9,}"
+        if label in figures:
+            one = figures[label]
+            between = f"{one.low:.3f} to {one.high:.3f}"
+            line += f"  {one.value:{len(unit)}.3f}  {between:16}"
+            if one.baseline is not None:
+                line += f"  {one.baseline:8.3f}"
+        lines.append(line.rstrip())
     return "\n".join(lines)
