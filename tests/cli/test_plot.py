@@ -1,9 +1,11 @@
 """``unrolled plot``: pictures of a run, or plain text."""
 
 import json
+import math
 from pathlib import Path
 
 import pytest
+from matplotlib.image import imread
 
 from command_line import Command
 
@@ -75,3 +77,19 @@ def test_what_is_refused(unrolled: Command, run: Path, tmp_path: Path):
     }.items():
         done = unrolled("plot", *words)
         assert (done.status, done.err) == (2, f"unrolled: error: {line}\n")
+
+
+def test_a_run_that_forecasts_is_drawn_with_its_forecasts(unrolled: Command, tmp_path: Path):
+    rows = "".join(f"{1900 + i},{math.sin(i / 2):.5f}\n" for i in range(120))
+    (tmp_path / "a.csv").write_text("time,value\n" + rows)
+    run = tmp_path / "run"
+    done = unrolled(
+        "train", "forecast", tmp_path / "a.csv", "--output", run, "--season", 6, "--horizon", 4,
+        "--hidden-size", 6, "--max-steps", 12, "--batch-size", 16, "--warmup", 2, "--log-every", 2,
+        "--evaluate-every", 4, "--checkpoint-every", 4, "--device", "cpu",
+    )  # fmt: skip
+    assert (done.status, done.err) == (0, "")
+    done = unrolled("plot", run)
+    names = [f"{run}/plots/{name}.png" for name in ("learning", "forecast")]
+    assert (done.status, done.out.splitlines()) == (0, names)
+    assert imread(names[1]).shape[1] == 800

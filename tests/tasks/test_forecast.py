@@ -129,6 +129,41 @@ def test_baselines_stand_on_the_same_origins(tmp_path: Path):
         np.testing.assert_allclose(naive, values[origin - 6 : origin - 3])
 
 
+def test_the_report_holds_the_last_forecasts_of_a_few_series(tmp_path: Path):
+    names = [name for name in "abcdef" for _ in range(60)]
+    columns = {"time": list(range(60)) * 6, "id": names, "value": wave(360)}
+    run = prepared(file_of(tmp_path, columns))
+    assert run.report is not None
+    found = run.report(run.model).details["forecast"]
+    assert json.loads(json.dumps(found)) == found
+    assert found["value"] == "value (unit of the data)"
+    assert found["time"] == "time (a value every 1 step)"
+    assert [one["name"] for one in found["series"]] == ["a", "b", "c", "d"]
+    for number, one in enumerate(found["series"]):
+        values = wave(360)[60 * number : 60 * number + 60]
+        # Of 12 held-out values the last three times three, and two seasons before these.
+        np.testing.assert_array_equal(one["observed"], values[51 - 12 :])
+        assert one["times"] == [str(time) for time in range(39, 60)]
+        assert [window["start"] for window in one["windows"]] == [12, 15, 18]
+        for window in one["windows"]:
+            own = run.model.forecast(
+                values[: 39 + window["start"]], times=range(39 + window["start"])
+            )
+            given = np.stack([window["quantiles"][f"{q:g}"] for q in CONFIG.quantiles], 1)
+            # A batch and a window alone differ by float32's rounding, in units of about 3.
+            np.testing.assert_allclose(given, own, rtol=1e-5)
+
+
+def test_forecasts_further_apart_than_the_horizon_do_not_overlap(tmp_path: Path):
+    data = ForecastData(smoothing=False, stride=2, test_fraction=0.1)
+    run = prepared(file_of(tmp_path, {"value": wave(60)}), data)
+    assert run.report is not None
+    (one,) = run.report(run.model).details["forecast"]["series"]
+    # Origins 54 and 56, which overlap: the last one stays.
+    assert [window["start"] for window in one["windows"]] == [12]
+    assert one["times"][0] == "45"
+
+
 def test_without_statsmodels_it_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(forecast_report, "has_statsmodels", lambda: False)
     run = prepared(file_of(tmp_path, {"value": wave()}), ForecastData())

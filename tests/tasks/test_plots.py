@@ -22,13 +22,22 @@ CURVES = [
     Curve("accuracy", "validation", (10, 30), (0.5, 0.75)),
     Curve("gradient_norm", "train", (10, 20, 30), (1.0, 1.0, 1.0)),
 ]
-FORECAST = {
-    "observed": [1.0, 2.0, 3.0, 4.0, 5.0],
-    "start": 3,
-    "quantiles": {"0.9": [4.5, 5.5], "0.5": [4.0, 5.0], "0.1": [3.5, 4.5]},
-    "name": "CO₂ (ppm)",
-    "time": "time (weeks)",
+FORECAST: dict[str, Any] = {
+    "value": "CO₂ (ppm)",
+    "time": "time (a value every week)",
+    "series": [
+        {
+            "name": "the series",
+            "observed": [1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0],
+            "times": [f"2001-01-{day:02d}" for day in range(1, 50, 7)],
+            "windows": [
+                {"start": 3, "quantiles": {"0.9": [4.5, 5.5], "0.5": [4, 5], "0.1": [3.5, 4.5]}},
+                {"start": 5, "quantiles": {"0.9": [6.5, 7.5], "0.5": [6, 8], "0.1": [5.5, 6.5]}},
+            ],
+        }
+    ],
 }
+TWO = {**FORECAST, "series": [{**FORECAST["series"][0], "name": name} for name in "ab"]}
 
 
 def confusion(k: int) -> Confusion:
@@ -49,6 +58,7 @@ PICTURES: dict[str, Callable[[], Figure]] = {
         [Curve("loss", "validation", (1, 2), (math.nan, math.nan))]
     ),
     "a forecast": lambda: plots.forecast(FORECAST),
+    "forecasts of several series": lambda: plots.forecast(TWO),
 }
 
 
@@ -107,21 +117,31 @@ def test_curves_have_a_panel_a_figure_and_mark_the_best():
     ]
 
 
-def test_a_forecast_has_bands_and_a_median():
-    axes = plots.forecast(FORECAST).axes[0]
-    legend = axes.get_legend()
-    assert legend is not None
+def test_forecasts_have_bands_and_a_median():
+    figure = plots.forecast(FORECAST)
+    (axes,) = figure.axes
+    (legend,) = figure.legends
     assert [text.get_text() for text in legend.get_texts()] == [
         "observed",
         "central 80 %",
         "median",
     ]
-    (band,) = axes.collections
-    corners = np.asarray(band.get_paths()[0].vertices)
-    assert (corners[:, 1].min(), corners[:, 1].max()) == (3.5, 5.5)
-    assert np.asarray(axes.lines[1].get_ydata()).tolist() == [4.0, 5.0]
-    assert np.asarray(axes.lines[1].get_xdata()).tolist() == [3, 4]
-    assert (axes.get_xlabel(), axes.get_ylabel()) == ("time (weeks)", "CO₂ (ppm)")
+    for band, low, high in zip(axes.collections, (3.5, 5.5), (5.5, 7.5), strict=True):
+        corners = np.asarray(band.get_paths()[0].vertices)
+        assert (corners[:, 1].min(), corners[:, 1].max()) == (low, high)
+    medians = [line for line in axes.lines if line.get_linestyle() == "--"]
+    assert [np.asarray(line.get_xdata()).tolist() for line in medians] == [[3, 4], [5, 6]]
+    assert [np.asarray(line.get_ydata()).tolist() for line in medians] == [[4, 5], [6, 8]]
+    assert (axes.get_xlabel(), axes.get_ylabel()) == ("time (a value every week)", "CO₂ (ppm)")
+    ticks = [text.get_text() for text in axes.get_xticklabels()]
+    assert ticks == FORECAST["series"][0]["times"]
+
+
+def test_several_series_have_a_panel_each():
+    figure = plots.forecast(TWO)
+    assert [axes.get_title() for axes in figure.axes] == ["a", "b"]
+    assert [axes.get_ylabel() for axes in figure.axes] == ["CO₂ (ppm)"] * 2
+    assert len(figure.legends) == 1
 
 
 def test_all_that_a_report_holds_is_drawn(tmp_path: Path):

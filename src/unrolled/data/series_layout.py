@@ -13,7 +13,7 @@ from typing import Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from unrolled.data.frequency import Frequency, from_dict, to_dict
+from unrolled.data.frequency import Frequency, Stamps, from_dict, to_dict
 from unrolled.data.series import Columns, Series, label
 from unrolled.errors import DataError
 
@@ -29,12 +29,14 @@ class Encoded:
         values: float64 ``[n]``.
         covariates: What is known of each step once it is past: float32 ``[n, P + K]``.
         known: What is known of each step before it: float32 ``[n + ahead, K]``.
+        stamps: When each value is, ``[n]`` or more; None where there is no time.
     """
 
     name: str
     values: NDArray[np.float64]
     covariates: Floats
     known: Floats
+    stamps: Stamps | None = None
 
 
 @dataclass(frozen=True)
@@ -108,7 +110,8 @@ class Layout:
         if self.calendar and self.frequency is not None:
             known = np.concatenate([known, self._calendar(series, self.frequency, ahead)], 1)
         past = _standard(series.past, self.past)
-        return Encoded(series.name, series.values, np.concatenate([past, known[:n]], 1), known)
+        covariates = np.concatenate([past, known[:n]], 1)
+        return Encoded(series.name, series.values, covariates, known, series.stamps)
 
     def _calendar(self, series: Series, frequency: Frequency, ahead: int) -> Floats:
         if series.stamps is None:

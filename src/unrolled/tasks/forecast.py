@@ -35,6 +35,7 @@ from unrolled.tasks.forecast_data import (
     windows,
 )
 from unrolled.tasks.forecast_report import compare, report
+from unrolled.tasks.forecast_shown import shown
 from unrolled.tasks.kind import Cache, Kind, Prepared
 from unrolled.tasks.report import Report
 from unrolled.train.task import Task
@@ -177,7 +178,10 @@ def _held(model: Forecaster, words: Sequence[str], data: ForecastData, fraction:
 def _report(model: Forecaster, judged: Windows, data: ForecastData) -> Report:
     n, horizon = len(judged), model.config.horizon
     on = f"{n:,} origins in {len(judged.series):,} series, {horizon} steps ahead each"
-    return report(compare(model, judged, data.smoothing), model.config.quantiles, on)
+    compared = compare(model, judged, data.smoothing)
+    made = report(compared, model.config.quantiles, on)
+    picture = shown(model, judged, compared.forecasts["model"])
+    return replace(made, details={**made.details, "forecast": picture})
 
 
 def _facts(

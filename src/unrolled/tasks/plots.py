@@ -26,11 +26,12 @@ if TYPE_CHECKING:
 Format = Literal["png", "svg"]
 
 _BLUE, _ORANGE, _GREEN, _GREY = "#0072B2", "#D55E00", "#009E73", "#666666"
-_BANDS = ("#CFE3F0", "#9CC7E2", "#6BABD3")
+_BANDS = ("#DCEBF5", "#BBD9EC", "#94C2E0", "#6BABD3")
 _STYLES = {"train": (_BLUE, "-", ""), "validation": (_ORANGE, "--", "o")}
 _WIDTH, _DPI = 8.0, 100
 _CLASSES = 40
 _NUMBERS = 20
+_TIMES = 7
 _UNITS = {"loss": "loss (nats per target)", "learning_rate": "learning rate (per step)"}
 _SHARES = ("accuracy", "recall", "precision", "f1", "rate")
 _HIDDEN = {"gradient_norm", "clipped"}
@@ -161,35 +162,48 @@ def _with_unit(name: str) -> str:
 
 
 def forecast(details: Mapping[str, Any]) -> Figure:
-    """What was forecast, with a band between each pair of quantiles, beside what came.
+    """A panel a series: forecasts, with a band between each pair of quantiles, over what came.
 
     Args:
-        details: ``observed``: the numbers of the series, n of them; ``start``: where among them the
-            forecast begins; ``quantiles``: for each level, such as "0.9", its numbers from there
-            on; and what the axes are, ``name`` (with its unit) and ``time`` (likewise), as texts.
+        details: See ``shown`` in ``unrolled.tasks.forecast_shown``.
     """
-    observed: Sequence[float] = details["observed"]
-    start: int = details["start"]
-    by_level = {float(level): values for level, values in details["quantiles"].items()}
+    series: Sequence[Mapping[str, Any]] = details["series"]
+    figure, panels = _panels(len(series), each=3.6 if len(series) == 1 else 2.6, shared=False)
+    for axes, one in zip(panels, series, strict=True):
+        observed: Sequence[float] = one["observed"]
+        axes.plot(range(len(observed)), observed, "-", color="black", lw=1.2, label="observed")
+        for number, window in enumerate(one["windows"]):
+            _quantiles(axes, window["start"], window["quantiles"], named=number == 0)
+        places = np.unique(np.linspace(0, len(observed) - 1, _TIMES).round().astype(int))
+        axes.set_xticks(places, [one["times"][place] for place in places], fontsize=9)
+        axes.set_ylabel(details["value"])
+        axes.grid(alpha=0.3)
+        if len(series) > 1:
+            axes.set_title(_short(one["name"], 60), fontsize=10)
+    panels[-1].set_xlabel(details["time"])
+    # Above the panels, where it covers nothing.
+    handles, names = panels[0].get_legend_handles_labels()
+    figure.legend(handles, names, loc="outside upper center", ncols=4, fontsize=9)
+    return figure
+
+
+def _quantiles(
+    axes: Axes, start: int, quantiles: Mapping[str, Sequence[float]], *, named: bool
+) -> None:
+    """One forecast from a place on; its parts have names in the legend where this is asked."""
+    by_level = {float(level): values for level, values in quantiles.items()}
     levels = sorted(by_level)
-    figure, axes = _figure(height=4.5)
     steps = range(start, start + len(by_level[levels[0]]))
-    axes.plot(range(len(observed)), observed, "-", color="black", lw=1.2, label="observed")
     for bands, (low, high) in enumerate(zip(levels, levels[::-1], strict=True)):
         if low >= high:
             break
-        label = f"central {100 * (high - low):.0f} %"
+        label = f"central {100 * (high - low):.0f} %" if named else None
         shade = _BANDS[min(bands, len(_BANDS) - 1)]
         axes.fill_between(steps, by_level[low], by_level[high], color=shade, lw=0, label=label)
     middle = min(levels, key=lambda level: abs(level - 0.5))
     label = "median" if math.isclose(middle, 0.5) else f"quantile {middle:g}"
-    axes.plot(steps, by_level[middle], "--", color=_BLUE, lw=1.8, label=label)
+    axes.plot(steps, by_level[middle], "--", color=_BLUE, lw=1.8, label=label if named else None)
     axes.axvline(start - 0.5, color=_GREY, ls=":", lw=1)
-    axes.set_xlabel(details.get("time", "step"))
-    axes.set_ylabel(details.get("name", "value"))
-    axes.grid(alpha=0.3)
-    axes.legend(fontsize=9)
-    return figure
 
 
 def _figure(height: float) -> tuple[Figure, Axes]:
@@ -197,10 +211,10 @@ def _figure(height: float) -> tuple[Figure, Axes]:
     return figure, figure.subplots()
 
 
-def _panels(n: int) -> tuple[Figure, list[Axes]]:
-    """Panels below each other over one axis of steps."""
-    figure = _matplotlib_figure(1.2 + 2.4 * n)
-    return figure, list(figure.subplots(n, 1, sharex=True, squeeze=False)[:, 0])
+def _panels(n: int, each: float = 2.4, *, shared: bool = True) -> tuple[Figure, list[Axes]]:
+    """Panels below each other, over one axis where it is shared."""
+    figure = _matplotlib_figure(1.2 + each * n)
+    return figure, list(figure.subplots(n, 1, sharex=shared, squeeze=False)[:, 0])
 
 
 def _matplotlib_figure(height: float) -> Figure:
