@@ -15,6 +15,7 @@ from typing import Any
 
 from proofs.run import CELLS, Run, results
 from proofs.table import PROOFS, Proof, Target
+from proofs.variants import VARIANTS
 
 PAGE = Path(__file__).parent.parent / "docs" / "results.md"
 
@@ -48,6 +49,7 @@ def _section(proof: Proof) -> str:
         f"```bash\n{first.command}\n```",
         _targets(proof, [r for r in runs if r.cell == first.cell]),
         _cells(proof, runs),
+        *_variants(proof, [r for r in runs if r.cell == first.cell]),
         f"On {', '.join(dict.fromkeys(r.machine for r in runs))}, "
         f"{'one thread' if first.threads == 1 else f'{first.threads} threads'}.",
     ]
@@ -95,6 +97,24 @@ def _cells(proof: Proof, runs: Sequence[Run]) -> str:
             f"{statistics.median(r.seconds for r in of_cell):,.0f} | {len(of_cell)} |"
         )
     return "\n".join(lines)
+
+
+def _variants(proof: Proof, runs: Sequence[Run]) -> list[str]:
+    """What the proof reaches with a part of the model taken away: a table, or nothing."""
+    names = [target.figure for target in proof.targets]
+    rows = [("as above", runs)]
+    rows += [(v.said, results(v.results)) for v in VARIANTS if v.proof == proof.name]
+    rows = [(said, found) for said, found in rows if found]
+    if len(rows) == 1:
+        return []
+    lines = [
+        f"| `{runs[0].cell}` | {' | '.join(names)} | parameters | seeds |",
+        "| --- |" + " --- |" * (len(names) + 2),
+    ]
+    for said, found in rows:
+        figures = [_spread([_figure(run, name) for run in found]) for name in names]
+        lines.append(f"| {said} | {' | '.join(figures)} | {found[0].parameters:,} | {len(found)} |")
+    return ["\n".join(lines)]
 
 
 def _figure(run: Run, name: str) -> dict[str, Any]:

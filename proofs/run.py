@@ -16,7 +16,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -43,7 +43,7 @@ class Run:
         steps: Updates made.
         best_step: Of the model that is reported on.
         seconds: Of the training by the clock.
-        cpu_seconds: Of the whole command, all threads together.
+        cpu_seconds: Of the whole command, all threads together; None where it was not measured.
         threads: OMP_NUM_THREADS.
         machine: What it ran on.
     """
@@ -57,25 +57,25 @@ class Run:
     steps: int
     best_step: int
     seconds: float
-    cpu_seconds: float
+    cpu_seconds: float | None
     threads: int
     machine: str
 
 
-def results(proof: str) -> list[Run]:
-    """The runs that are kept of a proof."""
-    path = RESULTS / f"{proof}.jsonl"
+def results(name: str) -> list[Run]:
+    """The runs that are kept of a proof, or of a variant of one."""
+    path = RESULTS / f"{name}.jsonl"
     lines = path.read_text("utf-8").splitlines() if path.exists() else []
     return [Run(**json.loads(line)) for line in lines]
 
 
-def keep(run: Run) -> None:
+def keep(run: Run, name: str) -> None:
     """Puts a run among the results, in the place of one with the same cell and seed."""
-    others = [r for r in results(run.proof) if (r.cell, r.seed) != (run.cell, run.seed)]
+    others = [r for r in results(name) if (r.cell, r.seed) != (run.cell, run.seed)]
     runs = sorted([*others, run], key=lambda r: (CELLS.index(r.cell), r.seed))
     RESULTS.mkdir(exist_ok=True)
     lines = [json.dumps(asdict(r), ensure_ascii=False) + "\n" for r in runs]
-    (RESULTS / f"{run.proof}.jsonl").write_text("".join(lines), "utf-8")
+    (RESULTS / f"{name}.jsonl").write_text("".join(lines), "utf-8")
 
 
 def carry_out(proof: Proof, cell: str, seed: int, words: Sequence[str], output: Path) -> Run:
@@ -84,29 +84,57 @@ def carry_out(proof: Proof, cell: str, seed: int, words: Sequence[str], output: 
     Raises:
         CalledProcessError: where the command fails.
     """
-    of_model = ["--cell", cell, "--seed", str(seed)]
-    settings = SETTINGS / f"{proof.name}.yaml"
-    command = ["train", proof.kind, *words, "--config", str(settings), *of_model]
-    before = _cpu_seconds()
+    before, typed = cpu_seconds(), command(proof, cell, seed, words)
+    train(typed, output)
+    further = [] if proof.further is None else proof.further(output, words, seed)
+    found = outcome(proof, cell, seed, typed, output, cpu_seconds() - before)
+    return replace(found, figures=found.figures + [asdict(figure) for figure in further])
+
+
+def command(proof: Proof, cell: str, seed: int, words: Sequence[str]) -> list[str]:
+    """The words of a proof's command, but for where the model goes."""
+    settings = str(SETTINGS / f"{proof.name}.yaml")
+    return ["train", proof.kind, *words, "--config", settings, "--cell", cell, "--seed", str(seed)]
+
+
+def train(words: Sequence[str], output: Path) -> None:
+    """Runs a command in a process of its own.
+
+    Raises:
+        CalledProcessError: where it fails.
+    """
     subprocess.run(
-        [sys.executable, "-m", "unrolled", *command, "--output", str(output), "--overwrite"],
+        [sys.executable, "-m", "unrolled", *words, "--output", str(output), "--overwrite"],
         cwd=ROOT,
         check=True,
     )
-    spent = _cpu_seconds() - before
+
+
+def outcome(
+    proof: Proof, cell: str, seed: int, typed: Sequence[str], output: Path, spent: float | None
+) -> Run:
+    """What a command left in a directory; ``spent`` is its processor time in seconds."""
     training = output / "training"
     report = json.loads((training / "report.json").read_text("utf-8"))
     timing = _last(training / "timing.jsonl")
     checkpoint = json.loads(max(training.glob("step-*.json")).read_text("utf-8"))
     progress = checkpoint["values"]["progress"]
-    named = [Path(w).name if "/" in w else w for w in words]
-    shown = ["unrolled train", proof.kind, *named, "--config", str(settings.relative_to(ROOT))]
     return Run(
-        proof.name, cell, seed, " ".join([*shown, *of_model]), report["figures"],
+        proof.name, cell, seed, _shown(typed), report["figures"],
         _parameters(output), progress["step"], progress["best_step"] or progress["step"],
         timing["seconds"], spent, int(os.environ.get("OMP_NUM_THREADS", os.cpu_count() or 1)),
         machine().processor,
     )  # fmt: skip
+
+
+def _shown(words: Sequence[str]) -> str:
+    """A command as a user would type it, without the folders of the data."""
+    paths = (Path(w) if Path(w).is_absolute() else None for w in words)
+    named = [
+        word if path is None else str(path.relative_to(ROOT)) if ROOT in path.parents else path.name
+        for word, path in zip(words, paths, strict=True)
+    ]
+    return " ".join(["unrolled", *named])
 
 
 def _parameters(output: Path) -> int:
@@ -115,7 +143,8 @@ def _parameters(output: Path) -> int:
     return sum(p.numel() for p in load(output).parameters())
 
 
-def _cpu_seconds() -> float:
+def cpu_seconds() -> float:
+    """What all processes that ended so far have used."""
     used = resource.getrusage(resource.RUSAGE_CHILDREN)
     return used.ru_utime + used.ru_stime
 
@@ -148,7 +177,8 @@ def main() -> None:
                     there = {(r.cell, r.seed) for r in results(proof.name)}
                     if (cell, seed) not in there or options.again:
                         print(f"── {proof.name}, {cell}, seed {seed}", flush=True)
-                        keep(carry_out(proof, cell, seed, words, work / "model" / proof.name))
+                        found = carry_out(proof, cell, seed, words, work / "model" / proof.name)
+                        keep(found, proof.name)
 
 
 class _Formatter(argparse.RawDescriptionHelpFormatter):

@@ -8,6 +8,7 @@ import pytest
 
 from proofs import page, run
 from proofs.table import PROOFS, SETTINGS, Proof, Target
+from proofs.variants import VARIANTS, Variant
 from unrolled.cli import train_settings
 from unrolled.tasks.table import kind_called
 
@@ -28,6 +29,16 @@ def test_the_results_have_the_figures_that_must_hold(proof: Proof):
         names = {figure["name"] for figure in result.figures}
         assert {target.figure for target in proof.targets} <= names
         assert not any(word.startswith("/") for word in result.command.split())
+
+
+@pytest.mark.parametrize("variant", VARIANTS, ids=lambda variant: variant.results)
+def test_variants_differ_from_their_proof_by_their_options(variant: Variant):
+    (proof,) = [proof for proof in PROOFS if proof.name == variant.proof]
+    commands = {r.seed: r.command for r in run.results(proof.name) if r.cell == run.CELLS[0]}
+    for result in run.results(variant.results):
+        assert result.command == " ".join([commands[result.seed], *variant.options])
+        names = {figure["name"] for figure in result.figures}
+        assert {target.figure for target in proof.targets} <= names
 
 
 def test_the_page_is_made_of_the_results():
