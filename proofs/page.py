@@ -108,6 +108,8 @@ def _variants(proof: Proof, runs: Sequence[Run]) -> list[str]:
     if len(rows) == 1:
         return []
     lines = [
+        "The same with a part of the model taken away:",
+        "",
         f"| `{runs[0].cell}` | {' | '.join(names)} | parameters | seeds |",
         "| --- |" + " --- |" * (len(names) + 2),
     ]

@@ -179,7 +179,8 @@ PROOFS: tuple[Proof, ...] = (
         _series("sunspots"),
         (Target("MASE", "baseline", "lower"),
          Target("MASE relative to exponential smoothing", 1.0, "lower")),
-        "The last 20 % of the series, from every year an eleven-year forecast.",
+        "The last 20 % of the series, from every year an eleven-year forecast. The linear map of "
+        "the last values makes no difference here that is larger than that between seeds.",
     ),
     Proof(
         "co2", "forecast", "Monthly CO₂ at Mauna Loa",
@@ -187,6 +188,7 @@ PROOFS: tuple[Proof, ...] = (
         (Target("MASE", "baseline", "lower"),
          Target("MASE relative to exponential smoothing", 1.0, "lower")),
         "Monthly means of the weekly series, five empty months interpolated; the last 20 %, from "
-        "every month a forecast of twelve.",
+        "every month a forecast of twelve. Most of the small lead over exponential smoothing is "
+        "due to the linear map of the last values; without it the two are about even.",
     ),
 )  # fmt: skip

@@ -43,16 +43,20 @@ class Variant:
         return f"{self.proof}.{self.name}"
 
 
-VARIANTS: tuple[Variant, ...] = tuple(
-    variant
-    for proof in ("sunspots", "co2")
-    for variant in (
-        Variant(proof, "recurrent", "without the linear map of the last values", ("--lags", "0")),
+_SERIES = ("sunspots", "co2")
+
+VARIANTS: tuple[Variant, ...] = (
+    *(
+        Variant(proof, "recurrent", "without the linear map of the last values", ("--lags", "0"))
+        for proof in _SERIES
+    ),
+    *(
         Variant(
-            proof, "linear", "the recurrent part of one unit only, beside the linear map",
+            proof, "linear", "the linear map, and a recurrent part of one unit only",
             ("--hidden-size", "1", "--head-size", "1"),
-        ),
-    )
+        )
+        for proof in _SERIES
+    ),
 )  # fmt: skip
 
 
