@@ -50,7 +50,7 @@ def task(config: Path, corpus: Sequence[str], directory: Path) -> Task:
     training = replace(training, log_every=LOG_EVERY, checkpoint_every=NEVER)
     sources = find(values["data"], text.pattern)
     tokens = encode_corpus(sources, text.vocabulary, directory, text.encoding)
-    learn, _ = tokens.split(text.validation_fraction)
+    learn, *_ = tokens.split(text.validation_fraction)
     stream = Stream(learn, training.batch_size, text.window)
     return Task(pick(LanguageModelConfig, values), training, tokens, stream)
 
