@@ -212,6 +212,25 @@ def test_sigterm_saves_as_ctrl_c_does(tmp_path: Path):
     assert (tmp_path / "step-00000004.json").exists()
 
 
+class Enough(Observer):
+    def stepped(self, moment: Moment) -> None:
+        if moment.step == 5:
+            self.stop = "enough"
+
+
+def test_an_observer_stops_a_run_by_saying_why_and_resuming_goes_on(tmp_path: Path):
+    expected, _ = uninterrupted(tmp_path / "whole", replace(SETTINGS, max_steps=9))
+    run, _, _ = trainer(tmp_path / "run", replace(SETTINGS, max_steps=9))
+    result = run.run([Observer(), Enough()])
+    assert (result.ending, result.cause) == ("interrupted", "enough")
+    assert result.progress.step == 5
+    resumed, model, _ = trainer(
+        tmp_path / "run", replace(SETTINGS, max_steps=9), model=TinyModel(seed=99)
+    )
+    assert resumed.run().ending == "complete"
+    assert_same_parameters(parameters(model), expected)
+
+
 def test_a_second_ctrl_c_stops_at_once(tmp_path: Path):
     run, _, _ = trainer(tmp_path)
     with pytest.raises(KeyboardInterrupt):

@@ -28,7 +28,14 @@ class Moment:
 
 
 class Observer:
-    """Sees a run go by and changes nothing in it; a subclass overrides what it wants to see."""
+    """Sees a run go by; a subclass overrides what it wants to see.
+
+    Attributes:
+        stop: Why the run should stop, in a few words; where it is set, the sitting ends after the
+            step at hand, all is saved, and resuming goes on.
+    """
+
+    stop: str = ""
 
     def started(self, moment: Moment) -> None:
         """Before the first step of this sitting."""

@@ -57,7 +57,8 @@ class Result:
 
     Attributes:
         ending: Why.
-        cause: What stopped it where that was a signal: "Ctrl-C" or "SIGTERM".
+        cause: What stopped it where it was interrupted: "Ctrl-C", "SIGTERM", or what an observer
+            said.
         progress: Where the run is.
         total: The updates of the whole run.
     """

@@ -116,7 +116,7 @@ class Trainer:
         self.notes = tuple(notes)
 
     def run(self, observers: Sequence[Observer] = ()) -> Result:
-        """Trains to the end, or until a signal or the clock asks to stop; the end is saved.
+        """Trains to the end, or until a signal, an observer or the clock says so; it is saved.
 
         Raises:
             TrainingError: where loss, gradient or parameters are not finite, or a file can't be
@@ -143,7 +143,9 @@ class Trainer:
             finally:
                 for observer in observers:
                     observer.finished(self._moment())
-        cause = next(filter(None, self._processes.gathered(signals.name)), "")
+        causes = [signals.name, *(observer.stop for observer in observers)]
+        gathered = self._processes.gathered(next(filter(None, causes), ""))
+        cause = next(filter(None, gathered), "")
         return Result(ending, cause, self.progress, self.total)
 
     @contextmanager
@@ -166,7 +168,8 @@ class Trainer:
             return "complete"
         if patience is not None and self.progress.stale >= patience:
             return "early"
-        asked = float(signals.received is not None)
+        told = any(observer.stop for observer in self._observers)
+        asked = float(told or signals.received is not None)
         # However short the time is, a sitting gets further.
         over = self.progress.step > self._began_at and time.monotonic() >= deadline
         interrupted, late = self._processes.sums([asked, float(over)])
