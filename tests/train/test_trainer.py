@@ -16,6 +16,7 @@ from tiny_training import SETTINGS, TinyModel, text, trainer
 from unrolled.data.windows import Stream
 from unrolled.errors import TrainingError
 from unrolled.tasks.language_model import held_stream, mean_loss
+from unrolled.train.checkpoint import newest, save
 from unrolled.train.config import TrainConfig
 from unrolled.train.metrics import read
 from unrolled.train.observe import Moment, Observer
@@ -87,7 +88,8 @@ def test_the_metrics_say_what_happened(tmp_path: Path):
     assert [r["step"] for r in records] == sorted(r["step"] for r in records)
     assert training[-1]["epoch"] == 3.0
     assert training[-1]["targets"] == 3 * 149 * 4
-    assert {"loss", "learning_rate", "gradient_norm", "clipped"} < set(training[0])
+    norms = {"gradient_norm", "clipped_gradient_norm", "clipped"}
+    assert {"loss", "learning_rate", "update_ratio"} | norms < set(training[0])
     best_loss = min(float(r["loss"]) for r in validation)
     assert run.progress.best == best_loss
     assert best == [
@@ -119,6 +121,7 @@ def test_the_first_line_is_the_mean_loss_of_its_steps(tmp_path: Path):
     )
     torch.manual_seed(config.seed)
     state, losses, norms = None, [], []
+    before: list[Tensor] = []
     for step, (x, y) in enumerate(Stream(text(800)[:600], 4, 8).batches()):
         if step == 3:
             break
@@ -129,11 +132,18 @@ def test_the_first_line_is_the_mean_loss_of_its_steps(tmp_path: Path):
         optimizer.zero_grad()
         loss.backward()
         norms.append(nn.utils.clip_grad_norm_(model.parameters(), 0.05).item())
+        before = [p.detach().clone() for p in model.parameters()]
         optimizer.step()
         state = tuple(s.detach() for s in state)
         losses.append(loss.item())
     assert record["loss"] == pytest.approx(sum(losses) / 3, rel=1e-6)
     assert record["gradient_norm"] == pytest.approx(sum(norms) / 3, rel=1e-5)
+    # What clip_grad_norm_ leaves is 0.05 but for the 1e-6 that it adds to the norm.
+    after = [min(norm, 0.05) for norm in norms]
+    assert record["clipped_gradient_norm"] == pytest.approx(sum(after) / 3, rel=1e-5)
+    moved = torch.cat([(p - w).flatten() for p, w in zip(model.parameters(), before, strict=True)])
+    size = torch.cat([w.flatten() for w in before]).norm()
+    assert record["update_ratio"] == pytest.approx((moved.norm() / size).item(), rel=1e-5)
     assert record["clipped"] == sum(norm > 0.05 for norm in norms) / 3
     assert record["learning_rate"] == pytest.approx(0.5 * 0.25)
 
@@ -441,3 +451,17 @@ def test_a_short_validation_part_is_read_in_fewer_streams():
     assert (shorter.batch_size, shorter.window) == (1, 4)
     with pytest.raises(TrainingError, match="the validation part has 1 token, "):
         held_stream(text(1), 4, 8)
+
+
+def test_a_checkpoint_of_before_the_norm_after_clipping_still_resumes(tmp_path: Path):
+    run, _, _ = trainer(tmp_path, replace(SETTINGS, max_steps=7))
+    run.run()
+    (path,) = tmp_path.glob("step-*.json")
+    found = newest(tmp_path).checkpoint
+    assert found is not None
+    del found.values["progress"]["clipped_norm_sum"]
+    save(tmp_path, found)
+    assert path.exists()
+    resumed, _, _ = trainer(tmp_path, SETTINGS, model=TinyModel(seed=99))
+    assert resumed.progress.step == 7
+    assert resumed.run().ending == "complete"

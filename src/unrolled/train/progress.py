@@ -20,6 +20,7 @@ class Progress:
         loss_sum: The losses of the targets since the last line of metrics, summed.
         loss_targets: How many these are.
         norm_sum: The gradient norms of the steps since the last line of metrics, summed.
+        clipped_norm_sum: The same after clipping.
         norm_steps: How many these are.
         clipped: How many of these were clipped.
         best: The best figure of validation.
@@ -39,6 +40,7 @@ class Progress:
     loss_sum: float = 0.0
     loss_targets: int = 0
     norm_sum: float = 0.0
+    clipped_norm_sum: float = 0.0
     norm_steps: int = 0
     clipped: int = 0
     best: float | None = None

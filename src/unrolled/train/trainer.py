@@ -86,6 +86,7 @@ class Trainer:
         self._updater = Updater(model, task, config, processes)
         self._saved_step: int | None = None
         self._last_loss: float | None = None
+        self._moved: float | None = None
         self._fixed = {name: getattr(config, name) for name in sorted(FIXED)}
         self._fixed["batches an epoch"] = len(task.training)
 
@@ -196,7 +197,7 @@ class Trainer:
         overflowed = self._updater.scaler.is_enabled() and not math.isfinite(found.norm)
         if not overflowed:
             self._refuse_unless_finite("gradient norm", found.norm, progress.step + 1, rate)
-        self._updater.step(rate)
+        self._moved = self._updater.step(rate, measure=self._logs(progress.step + 1))
         self._state = found.state
 
         progress.step += 1
@@ -206,30 +207,40 @@ class Trainer:
         progress.loss_targets += found.targets
         if not overflowed:
             progress.norm_sum += found.norm
+            progress.clipped_norm_sum += found.clipped_norm
             progress.norm_steps += 1
             progress.clipped += config.clip > 0 and found.norm > config.clip
 
     def _measure(self) -> None:
         """The line of metrics and the validation, where they are due."""
         step, last = self.progress.step, self.progress.step == self.total
-        if last or step % self._config.log_every == 0:
+        if self._logs(step):
             self._log_training()
         if self._task.validate and (last or step % self._config.evaluate_every == 0):
             self._validate(self._task.validate)
 
+    def _logs(self, step: int) -> bool:
+        return step == self.total or step % self._config.log_every == 0
+
     def _log_training(self) -> None:
         progress = self.progress
         rate = learning_rate(self._config, progress.step - 1, self.total, progress.reductions)
+        # Of the last step alone; an update that overflowed has no ratio that a file could hold.
+        moved = dict[str, Value]()
+        if self._moved is not None and math.isfinite(self._moved):
+            moved["update_ratio"] = self._moved
         self._record(
             {
                 "split": "train",
                 "loss": progress.loss_sum / progress.loss_targets,
                 "learning_rate": rate,
                 "gradient_norm": progress.norm_sum / max(1, progress.norm_steps),
+                "clipped_gradient_norm": progress.clipped_norm_sum / max(1, progress.norm_steps),
                 "clipped": progress.clipped / max(1, progress.norm_steps),
+                **moved,
             }
         )
-        progress.loss_sum = progress.norm_sum = 0.0
+        progress.loss_sum = progress.norm_sum = progress.clipped_norm_sum = 0.0
         progress.loss_targets = progress.norm_steps = progress.clipped = 0
         if self._timing is not None:
             seconds = time.monotonic() - self._started

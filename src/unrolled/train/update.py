@@ -8,7 +8,7 @@ the targets of the *whole* batch, so that neither changes the gradient but for i
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any, cast
@@ -37,12 +37,14 @@ class Gradients:
         loss: The mean over the targets of all processes.
         targets: How many these are.
         norm: The gradient's norm before clipping.
+        clipped_norm: The same after clipping, which is what the optimizer sees.
         state: This process's rows of the state to carry on.
     """
 
     loss: float
     targets: int
     norm: float
+    clipped_norm: float
     state: State | None
 
 
@@ -95,17 +97,34 @@ class Updater:
             if carried is not None and not idle:
                 states.append(tuple(s.detach() for s in carried))
         self.scaler.unscale_(self.optimizer)
-        norm = clip_grad_norm_(self._model.parameters(), self._config.clip or math.inf).item()
+        limit = self._config.clip or math.inf
+        norm = clip_grad_norm_(self._model.parameters(), limit).item()
         mean = self._processes.sums([total])[0] / targets
         together = tuple(torch.cat(held, 1) for held in zip(*states, strict=True)) or None
-        return Gradients(mean, targets, norm, together)
+        return Gradients(mean, targets, norm, min(norm, limit), together)
 
-    def step(self, rate: float) -> None:
-        """A step of the optimizer with this learning rate, by the gradients that are there."""
+    def step(self, rate: float, *, measure: bool = False) -> float | None:
+        """A step of the optimizer with this learning rate, by the gradients that are there.
+
+        Args:
+            rate: The learning rate.
+            measure: Whether to say how far it went, which takes a copy of the parameters.
+
+        Returns:
+            ‖Δw‖ / ‖w‖ over all parameters that learn, w as they were before the step; None where
+            it is not measured. 0 where all were zeros and stay so, infinity where they leave it.
+        """
         for group in self.optimizer.param_groups:
             group["lr"] = rate
+        learning = [p for group in self.optimizer.param_groups for p in group["params"]]
+        before = [p.detach().clone() for p in learning] if measure else None
         self.scaler.step(self.optimizer)
         self.scaler.update()
+        if before is None:
+            return None
+        moved = _norm([p.detach() - w for p, w in zip(learning, before, strict=True)])
+        size = _norm(before)
+        return moved / size if size else (math.inf if moved else 0.0)
 
     def _autocast(self) -> AbstractContextManager[Any]:
         dtype = _AUTOCAST.get(self._config.precision)
@@ -130,6 +149,10 @@ class _Objective(nn.Module):
 
     def forward(self, batch: Batch, state: State | None) -> tuple[Tensor, State | None]:
         return self._loss(self.model, batch, state)
+
+
+def _norm(tensors: Sequence[Tensor]) -> float:
+    return math.hypot(*(t.norm(dtype=torch.float64).item() for t in tensors))
 
 
 def _rows(state: State | None, rows: slice) -> State | None:
