@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.image import imread
 
 from unrolled.errors import UserError
+from unrolled.inspect.style import save
 from unrolled.tasks import plots
 from unrolled.tasks.confusion import Confusion
 from unrolled.tasks.curves import Curve
@@ -65,7 +66,7 @@ PICTURES: dict[str, Callable[[], Figure]] = {
 @pytest.mark.parametrize("name", PICTURES)
 def test_a_picture_is_800_pixels_wide_and_has_labels(tmp_path: Path, name: str):
     figure = PICTURES[name]()
-    path = plots.save(figure, tmp_path / "picture.png")
+    path = save(figure, tmp_path / "picture.png")
     assert imread(path).shape[1] == 800
     main = figure.axes[0]
     assert main.get_ylabel()
@@ -74,7 +75,7 @@ def test_a_picture_is_800_pixels_wide_and_has_labels(tmp_path: Path, name: str):
 
 @pytest.mark.parametrize("form", ["png", "svg"])
 def test_the_same_picture_gives_the_same_bytes(tmp_path: Path, form: str):
-    both = [plots.save(PICTURES["curves"](), tmp_path / f"{k}.{form}") for k in range(2)]
+    both = [save(PICTURES["curves"](), tmp_path / f"{k}.{form}") for k in range(2)]
     assert both[0].read_bytes() == both[1].read_bytes()
 
 

@@ -10,6 +10,7 @@ from typing import Any, Literal
 from unrolled.cli.eval import terminal_width
 from unrolled.cli.options import Options, pick
 from unrolled.errors import DataError
+from unrolled.inspect.style import save
 from unrolled.tasks import plots, text_plots
 from unrolled.tasks.confusion import Confusion
 from unrolled.tasks.curves import read_curves
@@ -59,7 +60,7 @@ def run(arguments: list[str]) -> int:
         return 0
     directory = Path(config.output or Path(values["run"]) / "plots")
     picture = plots.learning_curves(curves)
-    print(plots.save(picture, directory / f"learning.{config.image}"))
+    print(save(picture, directory / f"learning.{config.image}"))
     for path in plots.plot_report(details, directory, config.image):
         print(path)
     return 0

@@ -1,21 +1,27 @@
-"""Results as pictures, PNG or SVG, with matplotlib (the extra ``plots``).
-
-The colours are those of Okabe and Ito, "Color universal design" (2008), and the colour map cividis
-(Nuñez, Anderton and Renslow 2018), which people with any colour vision can tell apart; lines differ
-in their dashes too. A picture is 800 pixels wide.
-"""
+"""Results as pictures, PNG or SVG, with matplotlib (the extra ``plots``)."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from unrolled.data.files import staged
-from unrolled.errors import UserError
+from unrolled.inspect.style import (
+    BANDS,
+    BLUE,
+    GREEN,
+    GREY,
+    ORANGE,
+    SHADES,
+    Format,
+    figure_with_axes,
+    panels,
+    save,
+    short,
+)
 from unrolled.tasks.confusion import Confusion
 from unrolled.tasks.curves import Curve
 
@@ -23,18 +29,13 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-Format = Literal["png", "svg"]
-
-_BLUE, _ORANGE, _GREEN, _GREY = "#0072B2", "#D55E00", "#009E73", "#666666"
-_BANDS = ("#DCEBF5", "#BBD9EC", "#94C2E0", "#6BABD3")
-_STYLES = {"train": (_BLUE, "-", ""), "validation": (_ORANGE, "--", "o")}
-_WIDTH, _DPI = 8.0, 100
+_STYLES = {"train": (BLUE, "-", ""), "validation": (ORANGE, "--", "o")}
 _CLASSES = 40
 _NUMBERS = 20
 _TIMES = 7
 _UNITS = {"loss": "loss (nats per target)", "learning_rate": "learning rate (per step)"}
 _SHARES = ("accuracy", "recall", "precision", "f1", "rate")
-_HIDDEN = {"gradient_norm", "clipped"}
+_HIDDEN = {"gradient_norm", "clipped_gradient_norm", "clipped", "update_ratio"}
 
 
 def plot_report(details: Mapping[str, Any], directory: Path, format: Format = "png") -> list[Path]:
@@ -63,17 +64,6 @@ def plot_report(details: Mapping[str, Any], directory: Path, format: Format = "p
     return [save(draw(), directory / f"{name}.{format}") for name, draw in pictures.items()]
 
 
-def save(figure: Figure, path: Path) -> Path:
-    """Writes a picture, whole or not at all; the same picture gives the same bytes."""
-    import matplotlib
-
-    kind = path.suffix.removeprefix(".")
-    metadata = {"Date": None} if kind == "svg" else {"Software": None}
-    with staged(path) as file, matplotlib.rc_context({"svg.hashsalt": "unrolled"}):
-        figure.savefig(file, format=kind, dpi=_DPI, metadata=metadata)
-    return path
-
-
 def confusion_matrix(confusion: Confusion) -> Figure:
     """Rows by the true class; each cell's colour is its share of the row.
 
@@ -81,16 +71,16 @@ def confusion_matrix(confusion: Confusion) -> Figure:
     """
     few = confusion.largest(_CLASSES, "(others)")
     k = len(few.labels)
-    figure, axes = _figure(height=7.2)
+    figure, axes = figure_with_axes(height=7.2)
     from matplotlib.colors import PowerNorm
 
     support = np.maximum(few.support, 1)[:, None]
     # By the root, or else one mistake in a hundred would look like none.
     scale = PowerNorm(0.5, vmin=0, vmax=1)
-    image = axes.imshow(few.counts / support, cmap="cividis", norm=scale)
+    image = axes.imshow(few.counts / support, cmap=SHADES, norm=scale)
     size = 9 if k <= _NUMBERS else 7
-    axes.set_xticks(range(k), [_short(label) for label in few.labels], rotation=90, fontsize=size)
-    axes.set_yticks(range(k), [_short(label) for label in few.labels], fontsize=size)
+    axes.set_xticks(range(k), [short(label) for label in few.labels], rotation=90, fontsize=size)
+    axes.set_yticks(range(k), [short(label) for label in few.labels], fontsize=size)
     axes.set_xlabel("what the model says")
     axes.set_ylabel("true class")
     axes.set_title(f"{int(confusion.counts.sum()):,} examples", fontsize=10)
@@ -115,13 +105,13 @@ def recall_bars(confusion: Confusion) -> Figure:
     """
     order = np.argsort(confusion.support, kind="stable")[-_CLASSES:]
     recall, (low, high) = confusion.recall()[order], confusion.recall_interval()
-    figure, axes = _figure(height=max(3.0, 1.2 + 0.24 * len(order)))
+    figure, axes = figure_with_axes(height=max(3.0, 1.2 + 0.24 * len(order)))
     places = np.arange(len(order))
     errors = np.clip(np.stack([recall - low[order], high[order] - recall]), 0, None)
-    axes.barh(places, np.nan_to_num(recall), color=_BLUE, height=0.7)
+    axes.barh(places, np.nan_to_num(recall), color=BLUE, height=0.7)
     axes.errorbar(recall, places, xerr=errors, fmt="none", ecolor="black", capsize=2, lw=1)
     labels, support = confusion.labels, confusion.support
-    names = [f"{_short(labels[i])} ({support[i]:,})" for i in order]
+    names = [f"{short(labels[i])} ({support[i]:,})" for i in order]
     axes.set_yticks(places, names, fontsize=8)
     axes.set_ylim(-0.6, len(order) - 0.4)
     axes.set_xlim(0, 1)
@@ -134,10 +124,10 @@ def recall_bars(confusion: Confusion) -> Figure:
 def learning_curves(curves: Sequence[Curve]) -> Figure:
     """A panel a figure over the steps, training and validation in one; the best is marked."""
     names = [n for n in dict.fromkeys(curve.name for curve in curves) if n not in _HIDDEN]
-    figure, panels = _panels(len(names))
-    for axes, name in zip(panels, names, strict=True):
+    figure, parts = panels(len(names))
+    for axes, name in zip(parts, names, strict=True):
         for curve in (curve for curve in curves if curve.name == name):
-            colour, dashes, marker = _STYLES.get(curve.split, (_GREEN, ":", ""))
+            colour, dashes, marker = _STYLES.get(curve.split, (GREEN, ":", ""))
             few = marker if len(curve.steps) <= 60 else ""
             axes.plot(
                 curve.steps, curve.values, dashes, color=colour, marker=few, ms=3, lw=1.5,
@@ -152,7 +142,7 @@ def learning_curves(curves: Sequence[Curve]) -> Figure:
         axes.set_ylabel(_with_unit(name))
         axes.grid(alpha=0.3)
         axes.legend(fontsize=9)
-    panels[-1].set_xlabel("step (updates of the parameters)")
+    parts[-1].set_xlabel("step (updates of the parameters)")
     return figure
 
 
@@ -168,8 +158,8 @@ def forecast(details: Mapping[str, Any]) -> Figure:
         details: See ``shown`` in ``unrolled.tasks.forecast_shown``.
     """
     series: Sequence[Mapping[str, Any]] = details["series"]
-    figure, panels = _panels(len(series), each=3.6 if len(series) == 1 else 2.6, shared=False)
-    for axes, one in zip(panels, series, strict=True):
+    figure, parts = panels(len(series), each=3.6 if len(series) == 1 else 2.6, shared=False)
+    for axes, one in zip(parts, series, strict=True):
         observed: Sequence[float] = one["observed"]
         axes.plot(range(len(observed)), observed, "-", color="black", lw=1.2, label="observed")
         for number, window in enumerate(one["windows"]):
@@ -179,10 +169,10 @@ def forecast(details: Mapping[str, Any]) -> Figure:
         axes.set_ylabel(details["value"])
         axes.grid(alpha=0.3)
         if len(series) > 1:
-            axes.set_title(_short(one["name"], 60), fontsize=10)
-    panels[-1].set_xlabel(details["time"])
+            axes.set_title(short(one["name"], 60), fontsize=10)
+    parts[-1].set_xlabel(details["time"])
     # Above the panels, where it covers nothing.
-    handles, names = panels[0].get_legend_handles_labels()
+    handles, names = parts[0].get_legend_handles_labels()
     figure.legend(handles, names, loc="outside upper center", ncols=4, fontsize=9)
     return figure
 
@@ -198,37 +188,9 @@ def _quantiles(
         if low >= high:
             break
         label = f"central {100 * (high - low):.0f} %" if named else None
-        shade = _BANDS[min(bands, len(_BANDS) - 1)]
+        shade = BANDS[min(bands, len(BANDS) - 1)]
         axes.fill_between(steps, by_level[low], by_level[high], color=shade, lw=0, label=label)
     middle = min(levels, key=lambda level: abs(level - 0.5))
     label = "median" if math.isclose(middle, 0.5) else f"quantile {middle:g}"
-    axes.plot(steps, by_level[middle], "--", color=_BLUE, lw=1.8, label=label if named else None)
-    axes.axvline(start - 0.5, color=_GREY, ls=":", lw=1)
-
-
-def _figure(height: float) -> tuple[Figure, Axes]:
-    figure = _matplotlib_figure(height)
-    return figure, figure.subplots()
-
-
-def _panels(n: int, each: float = 2.4, *, shared: bool = True) -> tuple[Figure, list[Axes]]:
-    """Panels below each other, over one axis where it is shared."""
-    figure = _matplotlib_figure(1.2 + each * n)
-    return figure, list(figure.subplots(n, 1, sharex=shared, squeeze=False)[:, 0])
-
-
-def _matplotlib_figure(height: float) -> Figure:
-    # Without pyplot, which keeps every figure and looks for a screen.
-    try:
-        from matplotlib.figure import Figure
-    except ModuleNotFoundError as error:
-        raise UserError(
-            "pictures need matplotlib, which is not installed: pip install 'unrolled[plots]'"
-        ) from error
-    return Figure(figsize=(_WIDTH, height), layout="constrained")
-
-
-def _short(label: str, most: int = 18) -> str:
-    # A $ would begin a formula.
-    text = label if len(label) <= most else f"{label[: most - 1]}…"
-    return text.replace("$", r"\$")
+    axes.plot(steps, by_level[middle], "--", color=BLUE, lw=1.8, label=label if named else None)
+    axes.axvline(start - 0.5, color=GREY, ls=":", lw=1)
