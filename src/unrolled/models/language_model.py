@@ -99,11 +99,20 @@ class LanguageModel(Pretrained[LanguageModelConfig]):
             RuntimeError: where ``tokens`` or ``state`` are on another device, or ``state`` is of
                 another shape.
         """
+        return self.from_vectors(self.vectors(tokens), state)
+
+    def vectors(self, tokens: Tensor) -> Tensor:
+        """What the layers read ``[T, B, D]`` of tokens ``[T, B]``: embeddings, or one-hot vectors.
+
+        Raises as :meth:`forward` does.
+        """
         self._check(tokens)
         if self.embedding is None:
-            x = F.one_hot(tokens, len(self.vocabulary)).to(self.output_bias.dtype)
-        else:
-            x = self.embedding(tokens)
+            return F.one_hot(tokens, len(self.vocabulary)).to(self.output_bias.dtype)
+        return self.embedding(tokens)
+
+    def from_vectors(self, x: Tensor, state: State | None = None) -> tuple[Tensor, State]:
+        """:meth:`forward` of vectors ``[T, B, D]`` in the place of tokens."""
         given = state[0] if state is not None and len(state) == 1 else state
         y, carried = self.recurrent(self.dropout(x), given)
         logits = F.linear(self.dropout(y), self._weight(), self.output_bias)

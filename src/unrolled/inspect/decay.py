@@ -1,0 +1,148 @@
+"""How a norm falls or grows over a distance, in numbers and in words.
+
+A gradient that flows back through one linear step after another falls or grows geometrically
+(Hochreiter 1991; Bengio, Simard and Frasconi 1994): its logarithm is a line.  A gated network has
+many time constants, so the curve is steep at first and flattens: what short-lived units carried is
+gone, and what remains flows through those that keep.  Whether learning over long distances can work
+is a matter of that rest, so the rate is that of the curve's second half, by a line that is robust
+against outliers (Theil 1950; Sen 1968: the median of the slopes between all pairs of points).
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+Verdict = Literal["vanishing", "healthy", "exploding", "unknown"]
+
+SPAN, FAR = 50, 100
+"""The steps over which the rate is judged, and the distance at which what is left is."""
+FEW, MANY = 0.01, 10.0
+"""The shares that are left over a span of what vanishes, and of what explodes."""
+_BURST = 100.0
+_UNSEEN = torch.finfo(torch.float32).eps
+_LEAST = 4
+_POINTS = 200
+
+
+@dataclass(frozen=True)
+class Decay:
+    """How a curve over the distance goes.
+
+    Attributes:
+        verdict: See :func:`decay`.
+        rate: The factor from one step to the next in the second half; NaN where unknown.
+        fitted: The distances that it is fitted to, first and last.
+        horizon: The memory horizon, the smallest distance from which on no more than 1 % remains of
+            what there is at distance 0; None where more remains to the end.
+        steps: The largest distance that was measured.
+        remains: The share that is left there.
+        reason: All this in words.
+    """
+
+    verdict: Verdict
+    rate: float
+    fitted: tuple[int, int]
+    horizon: int | None
+    steps: int
+    remains: float
+    reason: str
+
+
+def decay(curve: Tensor, smallest: float = 0.0) -> Decay:
+    """Judges a curve of norms over the distance.
+
+    ``exploding``: the norm is not finite, grows a hundredfold within what was measured, or tenfold
+    in 50 steps at the fitted rate (1.047 a step).  ``vanishing``: at the fitted rate no more than
+    1 % is left after 50 further steps (0.912 a step), or at distance 100 (or the last, where that
+    is nearer) less is left than float32 could tell beside what comes from distance 0.  ``healthy``:
+    neither; a network may well forget most of its input, as long as a part fades slowly.
+    ``unknown``: fewer than four distances.
+
+    Args:
+        curve: ``[N]``, from distance 0 on.
+        smallest: Values no larger than this have lost their precision, and are not fitted.
+    """
+    values = curve.double()
+    steps = len(values) - 1
+    finite = values.isfinite()
+    usable = _leading(finite & (values > max(smallest, 0.0)))
+    if steps + 1 < _LEAST:
+        reason = (
+            f"the loss hangs on {steps + 1 or 'no'} of its steps: a rate takes {_LEAST} or more"
+        )
+        return Decay("unknown", math.nan, (0, 0), None, steps, math.nan, reason)
+    shares = values / values[0]
+    horizon = _horizon(shares)
+    remains = float(shares[-1])
+    if not finite.all():
+        first = int((~finite).nonzero()[0])
+        reason = f"from distance {first} on the gradient is larger than any number of its dtype"
+        return Decay("exploding", math.inf, (0, first), None, steps, math.inf, reason)
+    if usable < _LEAST:
+        reason = f"nothing that can be told from zero is left at distance {usable}"
+        return Decay("vanishing", 0.0, (0, usable), horizon, steps, remains, reason)
+    first, last = usable // 2 if usable > 2 * _LEAST else 0, usable - 1
+    rate = math.exp(_slope(values[first : last + 1].log()))
+    trend = f"{_change(rate)} a step (fitted from distance {first} to {last})"
+    left = float(shares[min(FAR, steps)])
+    peak = float(shares.max())
+    told = f"{_until(horizon, steps)}; {_share(remains)} is left at distance {steps}"
+    verdict: Verdict = "healthy"
+    if peak > _BURST or rate**SPAN > MANY:
+        verdict = "exploding"
+        told = f"up to {peak:.3g} times what it is at distance 0; {told}"
+    elif rate**SPAN <= FEW:
+        verdict = "vanishing"
+        trend += f", so 1 % of the slowest part is left after {_steps(rate)} steps"
+    elif left < _UNSEEN:
+        verdict = "vanishing"
+        told += f", and {_share(left)} at {min(FAR, steps)}, less than float32 tells from nothing"
+    return Decay(verdict, rate, (first, last), horizon, steps, remains, f"{trend}; {told}")
+
+
+def _leading(good: Tensor) -> int:
+    """How many are good before the first that is not."""
+    bad = (~good).nonzero()
+    return int(bad[0]) if len(bad) else len(good)
+
+
+def _slope(logs: Tensor) -> float:
+    """Theil and Sen's."""
+    places = torch.arange(len(logs), dtype=torch.float64)
+    if len(logs) > _POINTS:
+        kept = torch.linspace(0, len(logs) - 1, _POINTS, dtype=torch.float64).long()
+        places, logs = places[kept], logs[kept]
+    i, j = torch.triu_indices(len(logs), len(logs), 1)
+    return float(((logs[j] - logs[i]) / (places[j] - places[i])).quantile(0.5))
+
+
+def _horizon(shares: Tensor) -> int | None:
+    above = (~(shares <= FEW)).nonzero()
+    last = int(above[-1])  # distance 0 is always above
+    return last + 1 if last + 1 < len(shares) else None
+
+
+def _steps(rate: float) -> int:
+    return math.ceil(math.log(FEW) / math.log(rate))
+
+
+def _change(rate: float) -> str:
+    percent = 100 * (rate - 1)
+    if abs(percent) < 0.05:
+        return "the gradient stays as it is, within 0.05 %"
+    return f"the gradient {'grows' if percent > 0 else 'falls'} by {abs(percent):.1f} %"
+
+
+def _until(horizon: int | None, steps: int) -> str:
+    if horizon is None:
+        return f"more than 1 % remains beyond {steps} steps"
+    return f"1 % remains at distance {horizon}"
+
+
+def _share(share: float) -> str:
+    return f"{100 * share:.3g} %"
