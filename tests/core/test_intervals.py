@@ -36,6 +36,7 @@ def one(x, h, *, p=param("H")):
         "inverse": 1 / (1 + p.exp()), "pole": 1 / g, "bounded": p.clamp(-2, 0.5), "p": p,
         "chosen": torch.where(p > 0, g, -g), "angle": p.sin(), "soft": F.softplus(p),
         "size": p.abs(), "up_size": (p * p + 4).sqrt(), "no_share": p / (p + g), "sign": p.sign(),
+        "softmax": p.softmax(-1), "no_softmax": p / p.sum(),
     }  # fmt: skip
 
 
@@ -44,7 +45,7 @@ EXPECTED = {
     "decay": (0, 1), "square": (0, INF), "share": (0, 1), "up": (1, INF), "inverse": (0, 1),
     "pole": (-INF, INF), "bounded": (-2, 0.5), "p": (-INF, INF), "chosen": (-1, 1),
     "angle": (-1, 1), "soft": (0, INF), "size": (0, INF), "up_size": (2, INF),
-    "no_share": (-INF, INF), "sign": (-1, 1),
+    "no_share": (-INF, INF), "sign": (-1, 1), "softmax": (0, 1), "no_softmax": (-INF, INF),
 }  # fmt: skip
 
 

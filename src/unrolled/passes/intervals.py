@@ -77,8 +77,10 @@ def _square(equation: Equation, known: _Known) -> Interval | None:
 
 
 def _share(equation: Equation, known: _Known) -> Interval | None:
-    """A part of a sum, ``x / (x + y)``, for x and y of one sign."""
-    x, total = equation.args[0], known.equation(equation.args[1], "add")
+    """A part of a sum, ``x / (x + y)`` or ``x / sum(x)``, for parts of one sign."""
+    x, divisor = equation.args
+    spread = known.equation(divisor, "broadcast")
+    total = known.equation(spread.args[0] if spread else divisor, "add", "sum")
     if total is None or x not in total.args:
         return None
     low, high = _hull(*map(known.of, total.args))
