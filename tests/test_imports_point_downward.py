@@ -32,7 +32,7 @@ LAYERS = (
     {"models"},
     {"inspect", "interop"},
     {"train"},
-    {"tasks"},
+    {"tasks", "experiments"},
     {"cli"},
     # What a user imports and runs; nothing of ours imports these.
     {"__init__", "__main__"},
@@ -44,6 +44,7 @@ ONLY = {"data": {"errors"}}
 
 # Installed with an extra only; `import unrolled` must do without.
 EXTRAS = (
+    "jinja2",
     "jsonargparse",
     "yaml",
     "tqdm",

@@ -27,6 +27,8 @@ COMMANDS: dict[tuple[str, ...], tuple[str, str]] = {
     ("score",): ("unrolled.cli.score", "say how likely a language model finds a text"),
     ("info",): ("unrolled.cli.info", "show a model's sizes, parameters, equations and plan"),
     ("plot",): ("unrolled.cli.plot", "draw how a run went"),
+    ("inspect",): ("unrolled.cli.inspect", "show what a model remembers, forgets and learned"),
+    ("experiment",): ("unrolled.cli.experiment", "put claims about recurrent networks to the test"),
     ("cells",): ("unrolled.cli.cells", "show the cells with their equations"),
     ("export", "c"): ("unrolled.cli.export_c", "write a language model's step as plain C"),
 }

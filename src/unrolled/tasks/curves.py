@@ -17,7 +17,9 @@ Better = Literal["lower", "higher"]
 
 # What says where a run is, not how it goes.
 _PLACES = {"step", "epoch", "tokens", "targets", "examples", "seconds"}
-_HOW_IT_RUNS = {"learning_rate", "gradient_norm", "clipped"}
+_HOW_IT_RUNS = {
+    "learning_rate", "gradient_norm", "clipped_gradient_norm", "clipped", "update_ratio",
+}  # fmt: skip
 # Parts of the names of figures that are better lower; others are better higher.
 _LOWER = ("loss", "error", "perplexity", "nll", "mase", "mae", "rmse", "pinball", "bits", "nats")
 

@@ -1,0 +1,172 @@
+"""The parts that follow the model through the text: its units and its gates."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+
+from unrolled.data.vocabulary import Vocabulary
+from unrolled.inspect.gates import Gates, gates
+from unrolled.inspect.neurons import Found as FoundUnit
+from unrolled.inspect.neurons import Neurons, Ranking, neurons
+from unrolled.inspect.report.parts.asked import Asked, Found, joined
+from unrolled.inspect.report.section import Picture, Section, Table, in_words, percent
+from unrolled.inspect.report.text_view import RankedUnit, StateView, TextView
+
+# How many units of each property the reader is offered.
+_BEST = 4
+# The share of the time from which saturated gates are spoken of.
+_SATURATED = 0.01
+# Properties that the last character alone does not show.
+_REMEMBERED = (
+    "inside quotes", "inside single quotes", "inside brackets", "bracket depth", "position in line",
+)  # fmt: skip
+_NONE = "No property of the text changes in both of its halves, so no unit could be judged."
+
+
+def neurons_part(asked: Asked) -> Found:
+    """The text with all units, and those that follow a property of it."""
+    seen = neurons(asked.model, asked.sample, progress=asked.progress)
+    unit = asked.model.vocabulary.unit
+    bits = float(seen.expected.surprise.nanmean())
+    missing = [f"“{r.name}”: {r.note}" for r in seen.rankings.values() if r.note]
+    notes = [
+        "Units are ranked on the first half of the text; what is said of them was measured on the "
+        "second half. AUC is the probability that a unit is higher where the property holds than "
+        "where it does not: 0.5 is chance, 1 is perfect. Spearman's rank correlation is for "
+        "properties that are numbers: 0 is chance, 1 is perfect."
+    ]
+    if missing:
+        notes.append(f"Not all properties could be ranked or measured. {'; '.join(missing)}.")
+    top = _top(seen)
+    section = Section(
+        "neurons",
+        "Units over the text",
+        f"{_best(*top) if top else _NONE} The text takes the model {bits:.2f} bits a {unit}.",
+        pictures=(
+            Picture("states", seen.plot("heat map"), "The states over the text, unit by unit."),
+        ),
+        tables=(Table.of("The best unit of each property", [*seen.table()]),),
+        notes=tuple(notes),
+    )
+    return Found(section, text_view(seen, asked.model.vocabulary, top[0].name if top else None))
+
+
+def _top(seen: Neurons) -> tuple[Ranking, FoundUnit] | None:
+    """The property that a unit follows best: of those that take memory, where there are such."""
+    known = [
+        (r, f) for r in seen.rankings.values() for f in r.units[:1] if not math.isnan(f.held_out)
+    ]
+    remembered = [k for k in known if k[0].name in _REMEMBERED]
+    return max(remembered or known, key=lambda k: _beyond_chance(*k), default=None)
+
+
+def _beyond_chance(ranking: Ranking, found: FoundUnit) -> float:
+    return 2 * found.held_out - 1 if ranking.measure == "AUC" else found.held_out
+
+
+def _best(ranking: Ranking, found: FoundUnit) -> str:
+    which = "high" if found.sign > 0 else "low"
+    unit = found.unit
+    return (
+        f"Unit {unit.index} of {unit.state} in {unit.layer} follows “{ranking.name}” best of all "
+        f"(it is {which} there): {_score(ranking, found)}."
+    )
+
+
+def _score(ranking: Ranking, found: FoundUnit) -> str:
+    if not math.isnan(found.held_out):
+        return f"{ranking.measure} {found.held_out:.2f}"
+    return f"{ranking.measure} {found.sought:.2f} where sought"
+
+
+def text_view(seen: Neurons, vocabulary: Vocabulary, first: str | None) -> TextView:
+    """What the reader of the page picks units in, beginning with those of one property."""
+    rankings = sorted(seen.rankings.values(), key=lambda r: r.name != first)
+    return TextView(
+        tokens=seen.sample.pieces,
+        ids=seen.sample.tokens,
+        unit=vocabulary.unit,
+        vocabulary=_shown(vocabulary),
+        expected=seen.expected.tokens,
+        chances=seen.expected.probabilities,
+        came=torch.exp2(-seen.expected.surprise[1:]),
+        states=[StateView(layer, state, v) for (layer, state), v in seen.states.items()],
+        ranked={
+            r.name: tuple(
+                RankedUnit(f.unit.layer, f.unit.state, f.unit.index, _score(r, f))
+                for f in r.units[:_BEST]
+            )
+            for r in rankings
+            if r.units
+        },
+        masks={r.name: r.values for r in rankings if r.values.dtype == torch.bool},
+    )
+
+
+def _shown(vocabulary: Vocabulary) -> list[str]:
+    """Tokens as a reader knows them: a byte that is a character of ASCII is that character."""
+    if vocabulary.kind != "byte":
+        return list(vocabulary.tokens)
+    return [chr(i) if i < 128 else token for i, token in enumerate(vocabulary.tokens)]
+
+
+def gates_part(asked: Asked) -> Found:
+    """How far the gates are open, and how long the states last."""
+    seen = gates(asked.model, asked.sample, progress=asked.progress)
+    pictures: list[Picture] = []
+    if seen.gates:
+        pictures += [
+            Picture("gates", seen.plot("histograms"), "How often each gate is how far open."),
+            Picture(
+                "saturation",
+                seen.plot("saturation"),
+                "How often each unit’s gate is saturated: a dot a unit, shut (below 0.1) to the "
+                "right, open (above 0.9) to the top.",
+            ),
+            Picture("gates-over-text", seen.plot("heat map"), "The gates over the text."),
+        ]
+    if seen.kept:
+        caption = "How many units of each state last how long."
+        pictures.append(Picture("time-constants", seen.plot("time constants"), caption))
+    tables = [
+        Table.of("Gates, over all units and steps", [*seen.table()]),
+        Table.of("Time constants, in steps", [*seen.time_constants()]),
+    ]
+    return Found(
+        Section(
+            "gates",
+            "Gates",
+            _lasting(seen, asked.model.vocabulary.unit),
+            pictures=tuple(pictures),
+            tables=tuple(table for table in tables if table.rows),
+            notes=(
+                "A gate below 0.1 is shut, one above 0.9 is open (saturated, after Karpathy et al. "
+                "2015). A state that keeps the share f of itself at each step has the time "
+                "constant −1/ln f, with the mean of ln f over the steps: after so many steps 1/e, "
+                "37 %, of it is left.",
+            ),
+        )
+    )
+
+
+def _lasting(seen: Gates, unit: str) -> str:
+    if not seen.gates:
+        return f"{joined(list(seen.without))}: the cell has no gates."
+    rows = seen.time_constants()
+    lasting = [
+        f"{in_words(row['median'])} {unit}s in {row['state']} of {row['layer']} (the longest "
+        f"{in_words(row['longest'])})"
+        for row in rows
+    ]
+    open_ = max(seen.gates, key=lambda gate: float(gate.high.mean()))
+    shut = max(seen.gates, key=lambda gate: float(gate.low.mean()))
+    opened, closed = float(open_.high.mean()), float(shut.low.mean())
+    words = (
+        f"Most often open is {open_.name} of {open_.layer} ({percent(opened)} of the time), most "
+        f"often shut {shut.name} of {shut.layer} ({percent(closed)})."
+        if max(opened, closed) >= _SATURATED
+        else "The gates are hardly ever wide open or shut."
+    )
+    return f"A typical unit keeps what it holds for {joined(lasting)}. {words}" if rows else words

@@ -1,0 +1,208 @@
+"""The whole report, of all instruments: its sections, files and errors."""
+
+import re
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+from tiny_models import TEXT, tiny
+from unrolled.data.vocabulary import Vocabulary
+from unrolled.errors import DataError, ModelError
+from unrolled.inspect import Report, report
+from unrolled.inspect.report import PARTS, Section, Table
+from unrolled.inspect.report.page import render
+from unrolled.inspect.report.section import in_words
+
+READ = TEXT * 12
+WITHOUT_RUN = [part for part in PARTS if part != "health"]
+
+
+@pytest.fixture(scope="module")
+def whole() -> Report:
+    return report(tiny(), READ, name="tiny <b>", source="a & b")
+
+
+def test_every_part_has_its_section(whole: Report) -> None:
+    assert [section.name for section in whole.sections] == WITHOUT_RUN
+    assert all(section.finding.endswith(".") for section in whole.sections)
+    assert whole.title == "What tiny <b> remembers"
+    assert whole.about.endswith("Read: a & b, 144 characters.")
+    assert whole.text is not None
+    assert list(whole.text.tokens) == list(READ)
+
+
+def test_the_page_and_its_figures_are_written(whole: Report, tmp_path: Path) -> None:
+    page, *figures = whole.write(tmp_path / "made" / "here", "svg")
+    assert page == tmp_path / "made" / "here" / "report.html"
+    assert page.stat().st_size < 5_000_000
+    named = [
+        *(d.name for s in whole.sections for d in s.drawings if d.name),
+        *(p.name for s in whole.sections for p in s.pictures),
+    ]
+    assert sorted(path.stem for path in figures) == sorted(named)
+    assert len(set(named)) == len(named)
+    assert all(b"<svg" in path.read_bytes() for path in figures)
+    assert len(list((tmp_path / "made" / "here").iterdir())) == 1 + len(figures)
+
+
+def test_pngs(whole: Report, tmp_path: Path) -> None:
+    figures = whole.write(tmp_path)[1:]
+    kinds = {path.suffix: path.read_bytes()[:4] for path in figures}
+    assert kinds[".png"] == b"\x89PNG"
+    assert set(kinds) == {".png", ".svg"}
+
+
+def test_the_page_names_no_other_file(whole: Report) -> None:
+    html = whole.html()
+    assert "<h1>What tiny &lt;b&gt; remembers</h1>" in html
+    assert "a &amp; b" in html
+    # Addresses are namespaces, data and places on the page.
+    for address in re.findall(r'\b(?:src|href|action)="([^"]*)"', html):
+        assert address.startswith(("#", "data:")), address
+    namespaces = set(re.findall(r"https?://[^\"'\s<)]*", html))
+    assert namespaces <= {
+        "http://www.w3.org/2000/svg",
+        "http://www.w3.org/1998/Math/MathML",
+        "http://www.w3.org/1999/xlink",
+    }
+
+
+def test_progress_goes_from_nothing_to_all() -> None:
+    told: list[float] = []
+    report(
+        tiny(), READ, parts=["neurons", "gates"], progress=lambda what, share: told.append(share)
+    )
+    assert told[0] == 0
+    assert told[-1] == 1
+    assert told == sorted(told)
+    assert len(told) > 4
+
+
+@pytest.mark.parametrize("cell", ["elman", "gru", "mingru", "leaky_rnn", "residual(gru)"])
+def test_cells_of_all_kinds(cell: str) -> None:
+    found = report(tiny(cell, num_layers=1, embedding_size=6), READ)
+    assert [section.name for section in found.sections] == WITHOUT_RUN
+    assert len(found.html()) > 10_000
+
+
+@pytest.mark.parametrize("kind", ["byte", "word", "item"])
+def test_tokens_of_all_kinds(kind: str) -> None:
+    text = "three blind mice, see how they run: é\n" * 20
+    vocabulary = Vocabulary.build([text], kind)  # pyright: ignore[reportArgumentType]
+    found = report(tiny(vocabulary=vocabulary), text, characters=120)
+    assert found.text is not None
+    assert len(found.text.tokens) == 120
+    assert f"120 {vocabulary.unit}s" in found.about
+
+
+@pytest.mark.parametrize("length", [1, 2, 4, 5, 9])
+def test_a_text_of_a_few_characters(length: int) -> None:
+    found = report(tiny(), TEXT[:length])
+    assert [section.name for section in found.sections] == WITHOUT_RUN
+    found.html()
+
+
+def broken() -> nn.Module:
+    model = tiny()
+    model.recurrent.get_parameter("weight_hh_l1").data[0, 0] = torch.nan
+    return model
+
+
+# What is called, and the error in full.
+WRONG = {
+    "no language model": (
+        lambda: report(nn.Linear(2, 2), "text"),
+        TypeError,
+        "a report reads a text with a LanguageModel, this is a Linear: equations, gradient_flow, "
+        "jacobians and gates look into any model",
+    ),
+    "an empty text": (
+        lambda: report(tiny(), ""),
+        DataError,
+        "the text is empty: there is nothing to look at",
+    ),
+    "a text that is too short": (
+        lambda: report(tiny(), "hello", characters=6),
+        DataError,
+        "the text has 5 characters, fewer than the 6 that were asked for: give a longer text or "
+        "ask for fewer",
+    ),
+    "no number": (
+        lambda: report(broken(), "hello"),
+        ModelError,
+        "recurrent.weight_hh_l1 holds 1 numbers that are not finite (of 144): the model can't be "
+        "looked into; take an earlier checkpoint",
+    ),
+    "no such part": (
+        lambda: report(tiny(), "hello", parts=["gates", "neutrons"]),
+        ValueError,
+        f"parts are some of {', '.join(PARTS)}, not neutrons",
+    ),
+    "no part": (
+        lambda: report(tiny(), "hello", parts=[]),
+        ValueError,
+        f"parts are some of {', '.join(PARTS)}, not none",
+    ),
+    "no run": (
+        lambda: report(tiny(), "hello", parts=["health"]),
+        ValueError,
+        "the part health looks at a training run: give its directory as run=",
+    ),
+    "too many characters": (
+        lambda: report(tiny(), "hello", characters=100_001),
+        ValueError,
+        "characters is 1 to 100,000, got 100,001",
+    ),
+    "a position before the text": (
+        lambda: report(tiny(), "hello", position=0),
+        ValueError,
+        "position is counted from 1, got 0",
+    ),
+    "a position behind the text": (
+        lambda: report(tiny(), "hello", position=6),
+        DataError,
+        "there is no character 6: 5 of the text are read; name an earlier one or read more",
+    ),
+}
+
+
+@pytest.mark.parametrize(("call", "kind", "message"), WRONG.values(), ids=WRONG)
+def test_wrong_input(call: object, kind: type[Exception], message: str) -> None:
+    assert callable(call)
+    with pytest.raises(kind) as caught:
+        call()
+    assert str(caught.value) == message
+
+
+def test_words_of_a_section_are_escaped() -> None:
+    evil = "<script>alert(1)</script>"
+    table = Table.of(evil, [{evil: evil, "number": 1.5}])
+    section = Section("x", evil, evil, evil, tables=(table,), notes=(evil,))
+    html = render(evil, evil, (section,), None, {})
+    assert html.count("<script>") == 1  # the page's own
+    # Heading and tab, the line below, three in the findings and in the section, four of the table,
+    # and the note.
+    assert html.count("&lt;script&gt;alert(1)&lt;/script&gt;") == 2 + 1 + 3 + 3 + 4 + 1
+
+
+@pytest.mark.parametrize(
+    ("value", "words"),
+    [
+        (None, "–"),
+        ("", "–"),
+        (True, "yes"),
+        (12345, "12,345"),
+        (-3, "−3"),
+        (0.123456, "0.1235"),
+        (-0.00001234, "−1.234e−05"),
+        (12345.6, "12,346"),
+        (float("inf"), "∞"),
+        (float("nan"), "nan"),
+        ((4, 5), "4 × 5"),
+        ("words", "words"),
+    ],
+)
+def test_entries_in_words(value: object, words: str) -> None:
+    assert in_words(value) == words
