@@ -171,9 +171,9 @@ def _rename(path: Path, old: str, new: str) -> None:
     path.write_text(path.read_text().replace(old, new))
 
 
-# Other names for the same numbers, and what is then said to differ. (A language model goes on with
-# the encoded text that its run keeps.)
+# Other names for the same numbers, and what is then said to differ.
 RENAMED: dict[str, tuple[Callable[[Path], object], str]] = {
+    "lm": (lambda root: _rename(root / "a.txt", "fox", "f0x"), "text"),
     "classify": (lambda root: (root / "even.txt").rename(root / "equal.txt"), "classes"),
     "tag": (lambda root: _rename(root / "a.conll", "B-VP", "B-WP"), "tags"),
     "translate": (
@@ -204,6 +204,7 @@ def test_a_run_does_not_go_on_with_other_names(name: str, unrolled: Command, tmp
 
 # A line more for a file of its own.
 MORE = {
+    "lm": ("own/a.txt", "the dog\n"),
     "classify": ("own/even.txt", "e99\n"),
     "tag": ("own/a.conll", "barks V O\n\n"),
     "translate": ("own/a.tsv", "agg\tgga\n"),
@@ -232,6 +233,31 @@ def test_a_run_does_not_go_on_with_another_file_to_judge_by(
         "unrolled: error: the data is not that which the run was begun with (what differs: "
         f"{part} part): put that back, or start again with --overwrite"
     )
+
+
+def test_a_run_of_another_kind_does_not_go_on(unrolled: Command, tmp_path: Path):
+    (tmp_path / "data").mkdir()
+    words = TRIALS["classify"].write(tmp_path / "data")
+    run = tmp_path / "run"
+    assert unrolled("train", "classify", *words, "--output", run, *QUICK).status == 0
+    again = unrolled("train", "tag", "--output", run, "--resume")
+    assert (again.status, again.err) == (
+        2,
+        f"unrolled: error: {run} holds a run of unrolled train classify: go on with that, or name "
+        "another directory with --output\n",
+    )
+
+
+@pytest.mark.parametrize("change", [Path.unlink, Path.touch])
+def test_a_language_model_goes_on_where_its_text_is_gone_or_the_same(
+    change: Callable[[Path], object], unrolled: Command, tmp_path: Path
+):
+    words = TRIALS["lm"].write(tmp_path)
+    run = tmp_path / "run"
+    assert unrolled("train", "lm", *words, "--output", run, *QUICK).status == 0
+    change(Path(words[0]))
+    again = unrolled("train", "lm", "--output", run, "--resume", "--max-steps", "14")
+    assert (again.status, again.err) == (0, "unrolled: note: max_steps was 12 before\n")
 
 
 def test_rows_that_are_skipped_in_an_evaluation_are_said(unrolled: Command, tmp_path: Path):

@@ -45,4 +45,4 @@ def test_parts_put_together_are_the_sequence(
 def test_parts_have_a_length():
     with pytest.raises(DataError) as error:
         cut(examples(()), "s", 0, 0)
-    assert str(error.value) == "a part of a sequence has at least 1 step, not 0"
+    assert str(error.value) == "window: a part of a sequence has at least 1 step, not 0"

@@ -11,7 +11,7 @@ from unrolled.data.frequency import Frequency
 from unrolled.data.readers.reading import Reading
 from unrolled.data.row import Row
 from unrolled.data.rows import find_rows
-from unrolled.data.series import Columns, Series, frequency, read_series
+from unrolled.data.series import TIMES, Columns, Series, frequency, read_series
 from unrolled.errors import DataError
 
 
@@ -50,6 +50,14 @@ def test_series_are_told_apart_and_put_in_order_of_time():
         "2020-01-03",
     ]
     assert frequency(found) == Frequency(86400, "seconds")
+
+
+@pytest.mark.parametrize("name", TIMES)
+def test_time_stamps_are_found_by_what_their_column_is_called(name: str):
+    given = rows(f"{name},value", "2020-01-02,5", "2020-01-01,4")
+    found, columns = read_series(given, Columns())
+    assert columns == Columns("value", name)
+    assert found[0].values.tolist() == [4, 5]
 
 
 def test_rows_without_times_keep_their_order():

@@ -178,7 +178,7 @@ def test_long_sequences_are_learned_in_parts_and_judged_whole(tmp_path: Path):
     assert run.report(run.model).on == "1 test sequences: 6 frames after the first of each"
     with pytest.raises(DataError) as error:
         prepared([file], tmp_path, window=0)
-    assert str(error.value) == "a part of a sequence has at least 1 step, not 0"
+    assert str(error.value) == "window: a part of a sequence has at least 1 step, not 0"
 
 
 def test_a_window_that_all_sequences_fit_into_changes_no_loss(tmp_path: Path):

@@ -284,7 +284,7 @@ class TestRefuses:
         own = write_conll(tmp_path / "own.txt", [[("cat", "NN", "B-XP")]])
         assert self.refused(path, tmp_path, replace(CHUNKS, test=str(own))) == (
             f"{own}, line 1: the label 'B-XP' is none of the 5 learned: did you mean 'B-VP', "
-            "'B-NP'?. Mend it, or skip bad rows with --skip-bad N"
+            "'B-NP'? Mend it, or skip bad rows with --skip-bad N"
         )
 
     def test_columns_of_unequal_lengths(self, tmp_path: Path):

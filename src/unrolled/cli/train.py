@@ -50,6 +50,11 @@ def run(arguments: list[str], name: str) -> int:
     directory.refuse_to_overwrite(overwrite=values["overwrite"], resume=values["resume"])
     begun = directory.read_settings() if values["resume"] and directory.holds_run() else None
     if begun is not None:
+        if begun.kind != name:
+            raise TrainingError(
+                f"{directory.path} holds a run of unrolled train {begun.kind}: go on with that, or "
+                "name another directory with --output"
+            )
         given = options.given(arguments)
         values, notes = train_settings.as_begun(kind, values, begun.options, given)
         for note in notes:
@@ -107,8 +112,7 @@ def train(
                 bar.update(done - bar.n)
 
             same = begun is not None and values["data"] == begun.options["data"]
-            fingerprint = begun.fingerprint if begun is not None and same else None
-            cache = Cache(Path(place), fingerprint, show)
+            cache = Cache(Path(place), begun.fingerprint if begun and same else None, show)
             prepared = kind.prepare(values["data"], data, model_config, config, cache)
         if begun is not None and (others := differing(prepared.fingerprint, begun.fingerprint)):
             raise TrainingError(
@@ -126,7 +130,8 @@ def train(
         elif processes.first:
             directory.clear(keep=prepared.files)
             kept = train_settings.kept(values)
-            directory.write_settings(Settings(kept, dict(prepared.fingerprint), environment))
+            fingerprint = dict(prepared.fingerprint)
+            directory.write_settings(Settings(kind.name, kept, fingerprint, environment))
         # Nobody reads checkpoints before those of an earlier run are gone.
         processes.from_first(None)
         trainer = Trainer(

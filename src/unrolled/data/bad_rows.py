@@ -41,7 +41,9 @@ class BadRows:
         if self.count <= self.limit:
             return
         if self.limit == 0:
-            raise DataError(f"{self.lines()[0]}. Mend it, or skip bad rows with --skip-bad N")
+            line = self.lines()[0]
+            stop = "" if line.endswith("?") else "."
+            raise DataError(f"{line}{stop} Mend it, or skip bad rows with --skip-bad N")
         raise DataError(
             f"{self.count:,} rows can't be read and --skip-bad allows {self.limit:,}: "
             f"{'; '.join(self.lines(_NAMED))}"

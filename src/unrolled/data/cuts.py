@@ -42,7 +42,7 @@ def cut(examples: Examples, column: str, longest: int, start: int) -> Cut:
         DataError: where ``longest`` is below one.
     """
     if longest < 1:
-        raise DataError(f"a part of a sequence has at least 1 step, not {longest}")
+        raise DataError(f"window: a part of a sequence has at least 1 step, not {longest}")
     whole = examples.sequences[column]
     lengths = whole.lengths
     parts = np.maximum(-(-lengths // longest), 1)

@@ -23,13 +23,17 @@ ONE = "the series"
 """What a series is called where there is no column of ids."""
 
 
+TIMES = ("time", "date", "datetime", "timestamp", "ds")
+"""What columns of time stamps are called."""
+
+
 @dataclass(frozen=True)
 class Columns:
     """Which columns mean what.
 
     Attributes:
         value: What is forecast; None takes the column called value, or the only one left.
-        time: Time stamps; None takes the column called time, where there is one.
+        time: Time stamps; None takes the first of :data:`TIMES` that there is a column of.
         id: Which series a row is of; None takes the column called id, where there is one.
         known: Covariates that are known in the future, such as prices or holidays.
         past: Covariates that are known up to now only, such as the weather.
@@ -47,7 +51,7 @@ class Columns:
         Raises:
             DataError: where a column is missing, is to serve twice, or none is the value's.
         """
-        time = self.time or ("time" if "time" in names else None)
+        time = self.time or next((name for name in TIMES if name in names), None)
         series = self.id or ("id" if "id" in names else None)
         others = [c for c in (time, series, *self.known, *self.past) if c is not None]
         left = [name for name in names if name not in others]

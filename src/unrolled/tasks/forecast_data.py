@@ -28,7 +28,8 @@ class ForecastData:
         test: A file of its own, the last part of whose series is the test; by default the data's.
         validation_fraction: The share of a series, without its test part, that validates.
         test_fraction: The share of a series, its end, that the report is made on.
-        time: The column of time stamps; by default the one called time, where there is one.
+        time: The column of time stamps; by default the one called time, date, datetime, timestamp
+            or ds, where there is one.
         value: The column to forecast; by default the one called value, or the only one left.
         id: The column that says which series a row is of; by default the one called id, where there
             is one.

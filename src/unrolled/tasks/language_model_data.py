@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from unrolled.data.bad_rows import BadRows
-from unrolled.data.corpus import find
+from unrolled.data.corpus import STDIN, find
 from unrolled.data.tokens import TokenFile, encode_corpus, find_encoded
 from unrolled.data.vocabulary import Ids, Vocabulary, VocabularyConfig
 from unrolled.data.vocabulary import Kind as TokenKind
-from unrolled.errors import TrainingError
+from unrolled.errors import DataError, TrainingError
 from unrolled.tasks.kind import Cache
 from unrolled.tasks.parts import shares_of_all
 
@@ -110,7 +110,10 @@ class Texts:
 
 
 def read_texts(words: Sequence[str], data: TextConfig, cache: Cache) -> Texts:
-    """The encoded text and its parts; for a run that goes on, those that it was begun with.
+    """The encoded text and its parts.
+
+    A run that goes on takes what it has encoded where the text can't be read again: where it was
+    standard input, or is gone.
 
     Raises:
         DataError: where it can't be read.
@@ -120,12 +123,17 @@ def read_texts(words: Sequence[str], data: TextConfig, cache: Cache) -> Texts:
     def encoded(
         named: Sequence[str], part: str, vocabulary: Vocabulary | VocabularyConfig
     ) -> TokenFile:
-        if cache.begun is not None:
-            found = find_encoded(directory, cache.begun.get(part, ""))
-            if found is not None:
-                return found
+        kept = find_encoded(directory, cache.begun.get(part, "")) if cache.begun else None
+        if kept is not None and STDIN in named:
+            return kept
+        try:
+            sources = find(named, data.pattern)
+        except DataError:
+            if kept is None:
+                raise
+            return kept  # the text is gone; the run has it
         return encode_corpus(
-            find(named, data.pattern),
+            sources,
             vocabulary,
             directory,
             data.encoding,

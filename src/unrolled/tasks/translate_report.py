@@ -30,6 +30,7 @@ from unrolled.tasks.words import counted
 TOKEN_ERRORS, SEQUENCE_ERRORS = "token_error_rate", "sequence_error_rate"
 
 _ROWS = 128
+_LONGEST = 60
 _SHOWN = 12
 
 
@@ -159,6 +160,11 @@ def _table(shown: Sequence[Mapping[str, Any]]) -> str:
     lines: list[str] = []
     for each in shown:
         right = each["translation"] in each["targets"]
-        mark, targets = (" ", "") if right else ("≠", f"   not {' | '.join(each['targets'])}")
-        lines.append(f"{mark} {each['source']} → {each['translation']}{targets}")
+        mark, targets = (" ", "") if right else ("≠", f"   not {_cut(' | '.join(each['targets']))}")
+        lines.append(f"{mark} {_cut(each['source'])} → {_cut(each['translation'])}{targets}")
     return "\n".join(lines)
+
+
+def _cut(text: str) -> str:
+    """A text whose length is bounded: a network that has learned little goes on for long."""
+    return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 1]}…"

@@ -37,11 +37,13 @@ class Settings:
     """What a run was begun with.
 
     Attributes:
+        kind: What is trained: ``unrolled train <kind>``.
         options: All options by name.
         fingerprint: Those of the data, by part.
         environment: What the same bits depend on besides the options.
     """
 
+    kind: str
     options: dict[str, Any]
     fingerprint: dict[str, str]
     environment: dict[str, str | int]
