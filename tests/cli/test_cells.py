@@ -76,9 +76,8 @@ def test_a_residual_cell_has_an_input_as_long_as_its_output(unrolled: Command):
         unrolled("cells", "residual(elman)").out
         == """\
 residual(elman)
-  h[t]   = tanh(W_xh x[t] + W_hh h[t-1] + b_h)
-  y_1[t] = h[t] + x[t]
-  y[t]   = y_1[t]
+  h[t] = tanh(W_xh x[t] + W_hh h[t-1] + b_h)
+  y[t] = h[t] + x[t]
 """
     )
 

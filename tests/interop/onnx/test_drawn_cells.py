@@ -1,5 +1,7 @@
 """Cells drawn over all functions: exported, they equal the plain loop within rounding."""
 
+from typing import Any
+
 import numpy as np
 import torch
 from hypothesis import assume, given, settings
@@ -55,3 +57,19 @@ def test_drawn_cells_equal_the_plain_loop() -> None:
     # Each op by itself is in test_spelling.py; here they stand together.
     assert len(seen) >= 0.8 * len(SPELLING.keys() - LEFT_OUT)
     assert sharp >= 0.9 * EXAMPLES, "the bounds of too many examples are loose"
+
+
+@ur.cell
+def scaled(x: torch.Tensor, h: torch.Tensor, *, W: torch.Tensor = ur.param("H", "D")) -> Any:
+    """A factor that is no float32 before a product."""
+    return torch.tanh(W @ (x / 5) + 0.5 * h)
+
+
+def test_a_factor_before_a_product_keeps_its_digits() -> None:
+    torch.manual_seed(0)
+    layer = ur.Recurrent(scaled, 3, 4, dtype=torch.float64)
+    x = torch.randn(5, 2, 3, dtype=torch.float64)
+    expected, _ = layer(x)
+    found = Session(export(layer))({"x": x.numpy()})["y"]
+    # Five steps of some ten roundings of numbers below 1; a factor of float32 is off by 1e-8.
+    assert np.abs(found - expected.detach().numpy()).max() < 50 * np.finfo(np.float64).eps
