@@ -41,9 +41,9 @@ class BadRows:
         if self.count <= self.limit:
             return
         if self.limit == 0:
-            line = self.lines()[0]
-            stop = "" if line.endswith("?") else "."
-            raise DataError(f"{line}{stop} Mend it, or skip bad rows with --skip-bad N")
+            first = self.lines()[0]
+            stop = "" if first.endswith("?") else "."
+            raise DataError(f"{first}{stop} Mend it, or skip bad rows with --skip-bad N")
         raise DataError(
             f"{self.count:,} rows can't be read and --skip-bad allows {self.limit:,}: "
             f"{'; '.join(self.lines(_NAMED))}"

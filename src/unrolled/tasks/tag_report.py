@@ -73,7 +73,8 @@ def report(model: Tagger, examples: Examples) -> Report:
         np.add.at(taken, (right, of), 1)
     # Tags that only could be, such as the I of chunks of one word, say nothing.
     used = np.flatnonzero(taken.sum(0) + taken.sum(1))
-    confusion = Confusion([model.tags.names[i] for i in used.tolist()], taken[used][:, used])
+    names = tuple(model.tags.names[i] for i in used.tolist())
+    confusion = Confusion(names, taken[used][:, used])
     tables = {"by tag": by_class(confusion)}
     if model.chunks:
         shown.insert(0, _figure("F1 of chunks", statistics, _f1, usual))
