@@ -17,6 +17,8 @@ from unrolled.errors import DataError, ModelError
 from unrolled.inspect.gradient_flow import Curve, GradientFlow, gradient_flow
 from unrolled.inspect.style import save
 from unrolled.inspect.watch import watch
+from unrolled.models.classifier import Classifier
+from unrolled.models.classifier_config import ClassifierConfig
 
 EPS = torch.finfo(torch.float64).eps
 
@@ -82,6 +84,56 @@ def test_each_sequence_counts_from_its_own_end() -> None:
     # The last output of the upper layer's way back is its first step.
     assert flow.layers[3].decay.verdict == "unknown"
     assert [len(layer.together.mean) for layer in flow.layers] == [9, 9, 9, 1]
+
+
+def classifier(pooling: Any, bidirectional: bool, layers: int = 2) -> Classifier:
+    torch.manual_seed(0)
+    config = ClassifierConfig(
+        hidden_size=32, num_layers=layers, pooling=pooling, bidirectional=bidirectional
+    )
+    return Classifier(config, ["a", "b"], ["u", "v", "w"])
+
+
+def verdicts(model: nn.Module) -> dict[str, tuple[str, str]]:
+    x = torch.randn(60, 8, 3, generator=torch.Generator().manual_seed(1))
+    flow = gradient_flow(model, (x,), lambda y: y.square().sum(-1), initial=False)
+    return {f.name.split(" ", 1)[1]: (f.decay.verdict, f.decay.reason) for f in flow.layers}
+
+
+def test_a_layer_read_from_both_ends_has_no_verdict() -> None:
+    found = verdicts(classifier("last", True))
+    other = "which walks the other way, reads its states to the end that is far for this layer"
+    assert found["l0"] == ("unknown", f"networks.0.recurrent l1 reverse, {other}")
+    assert found["l0 reverse"] == ("unknown", f"networks.0.recurrent l1, {other}")
+    assert found["l1"][0] == found["l1 reverse"][0] == "vanishing"
+    one_way = verdicts(classifier("last", False))
+    assert {verdict for verdict, _ in one_way.values()} == {"vanishing"}
+
+
+@pytest.mark.parametrize("pooling", ["max", "mean", "attention"])
+def test_where_every_step_is_pooled_there_is_no_verdict(pooling: str) -> None:
+    found = verdicts(classifier(pooling, False))
+    why = "the loss reads its states all along the sequence, not at the end alone"
+    assert found["l1"] == ("unknown", why)
+    below = f"networks.0.recurrent l1 reads its states, of which it is true that {why}"
+    assert found["l0"] == ("unknown", below)
+
+
+def test_layers_in_modules_of_their_own_are_read_through_one_another() -> None:
+    class Stack(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.below = scaled_orthogonal(0.9)
+            self.above = unrolled.Recurrent(CELLS["elman"], H, 4, dtype=torch.float64)
+
+        def forward(self, x: Tensor) -> Any:
+            return self.above(self.below(x)[0])
+
+    flow = gradient_flow(Stack(), (sequence(60, 4),), last, initial=False)
+    assert [f.decay.verdict for f in flow.layers] == ["vanishing"] * 2
+    every = gradient_flow(Stack(), (sequence(60, 4),), lambda o: o[0].sum((0, 2)), initial=False)
+    assert [f.decay.verdict for f in every.layers] == ["unknown"] * 2
+    assert every.table()[0]["horizon"] is None
 
 
 def test_mean_and_quantiles_are_over_the_sequences() -> None:

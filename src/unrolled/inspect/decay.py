@@ -52,6 +52,13 @@ class Decay:
     remains: float
     reason: str
 
+    @property
+    def reach(self) -> int | str | None:
+        """The horizon, ``beyond`` what was measured, or None where there is no verdict."""
+        if self.verdict == "unknown":
+            return None
+        return self.horizon or f"beyond {self.steps}"
+
 
 def decay(curve: Tensor, smallest: float = 0.0) -> Decay:
     """Judges a curve of norms over the distance.
@@ -75,7 +82,7 @@ def decay(curve: Tensor, smallest: float = 0.0) -> Decay:
         reason = (
             f"the loss hangs on {steps + 1 or 'no'} of its steps: a rate takes {_LEAST} or more"
         )
-        return Decay("unknown", math.nan, (0, 0), None, steps, math.nan, reason)
+        return undecided(steps, reason)
     shares = values / values[0]
     horizon = _horizon(shares)
     remains = float(shares[-1])
@@ -103,6 +110,11 @@ def decay(curve: Tensor, smallest: float = 0.0) -> Decay:
         verdict = "vanishing"
         told += f", and {_share(left)} at {min(FAR, steps)}, less than float32 tells from nothing"
     return Decay(verdict, rate, (first, last), horizon, steps, remains, f"{trend}; {told}")
+
+
+def undecided(steps: int, reason: str) -> Decay:
+    """No verdict on a curve of so many steps, for a reason."""
+    return Decay("unknown", math.nan, (0, 0), None, steps, math.nan, reason)
 
 
 def _leading(good: Tensor) -> int:

@@ -19,8 +19,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from unrolled.errors import ModelError
-from unrolled.inspect.decay import Decay, decay
+from unrolled.inspect.decay import Decay, decay, undecided
 from unrolled.inspect.given import Progress, arguments, cut
+from unrolled.inspect.reads import read_along
 from unrolled.inspect.text import TextSample
 from unrolled.inspect.watch import LayerRun, recurrent_layers, watch
 
@@ -98,7 +99,7 @@ class GradientFlow:
                 "when": when,
                 "verdict": layer.decay.verdict,
                 "factor a step": layer.decay.rate,
-                "horizon": layer.decay.horizon or f"beyond {layer.decay.steps}",
+                "horizon": layer.decay.reach,
                 "reason": layer.decay.reason,
             }
             for when, layers in both
@@ -136,6 +137,12 @@ def gradient_flow(
     at which the *slowest* part of the gradient falls or grows, fitted to the second half of the
     curve, and not from how much is forgotten, which any trained network does:
     :func:`unrolled.inspect.decay.decay`.
+
+    There is no verdict where the gradient comes in far from the end as well, so that the distance
+    is none that it has crossed: where the loss reads every step (pooling by mean, maximum or
+    attention), and where a layer is read by one that walks time the other way (all but the top of a
+    bidirectional stack).  It is then ``unknown``, and its reason says which: see
+    :func:`unrolled.inspect.reads.read_along`, for which the model runs once more.
 
     Args:
         model: Any module with recurrent layers; it runs in evaluation mode.
@@ -197,7 +204,12 @@ def _measure(
         each = loss(model(*given))
         _check(each)
         gradients = seen.gradients(each.sum())
-    flows = tuple(_flow(run, g) for run, (_, g) in zip(seen.runs, gradients, strict=True))
+    norms = [_norms(by_state) for _, by_state in gradients]
+    ends = [_ends(torch.stack(list(n.values())).square().sum(0)) for n in norms]
+    along = read_along(
+        model, given, lambda out: loss(out).sum(), [by_input for by_input, _ in gradients], ends
+    )
+    flows = tuple(_flow(*args) for args in zip(seen.runs, norms, ends, along, strict=True))
     if not any(len(flow.together.median) for flow in flows):
         raise ValueError("the loss does not hang on any state: is it one of the last step?")
     return flows, max(len(run.lengths) for run in seen.runs)
@@ -217,13 +229,20 @@ def _check(each: object) -> None:
         raise ValueError(f"the loss is not finite for {bad} of {each.numel()} sequences")
 
 
-def _flow(run: LayerRun, gradients: dict[str, Tensor]) -> LayerFlow:
+def _norms(gradients: dict[str, Tensor]) -> dict[str, Tensor]:
+    """``[T, B]`` of each state's."""
     norms = {k: g.double().norm(dim=-1).cpu() for k, g in gradients.items()}
     # What overflowed on its way back is infinity less infinity.
-    norms = {k: torch.where(n.isfinite(), n, torch.inf) for k, n in norms.items()}
+    return {k: torch.where(n.isfinite(), n, torch.inf) for k, n in norms.items()}
+
+
+def _ends(norms: Tensor) -> Tensor:
+    """The last step that the loss hangs on, −1 for none ``[B]``."""
+    return torch.where(norms != 0, torch.arange(len(norms)).unsqueeze(1), -1).amax(0)
+
+
+def _flow(run: LayerRun, norms: dict[str, Tensor], ends: Tensor, along: str) -> LayerFlow:
     together = torch.stack(list(norms.values())).square().sum(0).sqrt()
-    steps = torch.arange(len(together)).unsqueeze(1)
-    ends = torch.where(together != 0, steps, -1).amax(0)
     places = ends - torch.arange(max(int(ends.max()) + 1, 0)).unsqueeze(1)
 
     def curve(values: Tensor) -> Curve:
@@ -232,9 +251,8 @@ def _flow(run: LayerRun, gradients: dict[str, Tensor]) -> LayerFlow:
 
     whole = curve(together)
     smallest = torch.finfo(run.x.dtype).tiny
-    return LayerFlow(
-        run.name, {k: curve(n) for k, n in norms.items()}, whole, decay(whole.mean, smallest)
-    )
+    judged = undecided(len(whole.mean) - 1, along) if along else decay(whole.mean, smallest)
+    return LayerFlow(run.name, {k: curve(n) for k, n in norms.items()}, whole, judged)
 
 
 def _curve(norms: Tensor) -> Curve:

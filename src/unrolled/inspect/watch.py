@@ -46,6 +46,9 @@ class LayerRun:
         states: By name ``[T, B, size]``, after each step.
         values: What else was asked for, by name ``[T, B, …]``.
         lengths: The steps of each sequence, int64 ``[B]``; beyond them all are zeros.
+        opposite: Whether the walk is from the end of the sequences to their beginning.
+        outputs: What was handed on over time, in the form in which the layer runs.
+        unpack: From that form to ``[T, B, …]`` in the order of the walk.
     """
 
     name: str
@@ -56,14 +59,16 @@ class LayerRun:
     states: Mapping[str, Tensor]
     values: Mapping[str, Tensor]
     lengths: Tensor
+    opposite: bool
+    outputs: tuple[Tensor, ...]
+    unpack: Callable[[Tensor], Tensor]
     _input: Tensor | None
-    _unpack: Callable[[Tensor], Tensor]
 
     def split(self, gradient: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         """A gradient by the input and the pushes as ``[T, B, D]`` and by each state's name."""
         x = self.graph.inputs[0]
         sizes = [int(v.shape[0]) for v in (x, *self.graph.states)]
-        own, *states = self._unpack(gradient).split(sizes, -1)
+        own, *states = self.unpack(gradient).split(sizes, -1)
         return own, {v.name: g for v, g in zip(self.graph.states, states, strict=True)}
 
 
@@ -97,7 +102,7 @@ Module = TypeVar("Module", bound=nn.Module)
 
 @contextmanager
 def watch(
-    model: nn.Module, values: Named | None = None, *, pushes: bool = False
+    model: nn.Module, values: Named | None = None, *, pushes: bool = False, cut: bool = False
 ) -> Generator[Seen]:
     """Watch the recurrent layers of a model, which is in evaluation mode for the time.
 
@@ -106,6 +111,7 @@ def watch(
             torch's.
         values: Which values of a step are kept beside the states.
         pushes: Whether :meth:`Seen.gradients` will be asked for.
+        cut: Whether what a layer hands on is a leaf, so that gradients by it cross no layer.
 
     Raises:
         ModelError: where the model has no recurrent layers, or a parameter that is no finite
@@ -116,7 +122,7 @@ def watch(
     seen = Seen()
     with evaluating(model):
         for path, layer in layers.items():
-            layer.run_layer = _Watcher(path, layer, values, pushes, seen)
+            layer.run_layer = _Watcher(path, layer, values, pushes, cut, seen)
         try:
             yield seen
         finally:
@@ -160,6 +166,7 @@ class _Watcher:
     layer: Recurrent | RNN | GRU | LSTM
     values: Named | None
     pushes: bool
+    cut: bool
     seen: Seen
     calls: int = 0
 
@@ -201,7 +208,10 @@ class _Watcher:
             runs = _pushed_cell(cell.evaluated, sizes, x.dtype)
         chosen = backend if backend in BACKENDS else "auto"  # torch's own kernels show nothing
         found, final = run(runs, given, states, params, {}, chosen, None, steps, (), kept)
+        if self.cut:
+            found, final = _leaves(found), _leaves(final)
         values = dict(zip(kept, found, strict=True))
+        handed = tuple(values[k] for k in outputs)
         unpack, lengths = _walked(steps, x)
         self.seen.runs.append(
             LayerRun(
@@ -213,11 +223,13 @@ class _Watcher:
                 {k: unpack(values[k]) for k in state_names},
                 {k: unpack(values[k]) for k in wanted},
                 lengths,
-                leaf,
+                steps.opposite,
+                handed,
                 unpack,
+                leaf,
             )
         )
-        return tuple(values[k] for k in outputs), final
+        return handed, final
 
 
 def _sizes(
@@ -225,6 +237,10 @@ def _sizes(
 ) -> Iterable[tuple[str, int]]:
     shapes = {k: tuple(p.shape) for k, p in params.items()}
     return cell.infer_sizes(x.shape[-1], [s.shape[-1] for s in states], shapes).items()
+
+
+def _leaves(values: Iterable[Tensor]) -> tuple[Tensor, ...]:
+    return tuple(v.detach().requires_grad_() for v in values)
 
 
 def _walked(steps: Steps, x: Tensor) -> tuple[Callable[[Tensor], Tensor], Tensor]:
