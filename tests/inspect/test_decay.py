@@ -87,3 +87,47 @@ REASONS = {
 @pytest.mark.parametrize("rho", REASONS)
 def test_the_reason_says_what_was_measured(rho: float) -> None:
     assert decay(geometric(rho)).reason == REASONS[rho]
+
+
+def spread(rate: float, count: int, width: float) -> Tensor:
+    """Curves ``[100, B]`` whose logarithms have slopes evenly around log(rate)."""
+    slopes = math.log(rate) + width * torch.linspace(-1, 1, count, dtype=torch.float64)
+    return (torch.arange(100, dtype=torch.float64).unsqueeze(1) * slopes).exp()
+
+
+def test_where_sequences_put_the_rate_on_both_sides_of_a_limit_it_is_unclear() -> None:
+    each = spread(0.905, 4, 0.02)
+    assert decay(each.mean(1)).verdict == "healthy"
+    found = decay(each.mean(1), each=each)
+    assert found.verdict == "unclear"
+    assert found.between is not None
+    assert found.between[0] < 0.912 < found.between[1]
+    assert found.reason.startswith("between vanishing and healthy: the gradient falls by ")
+    assert "in 90 % of draws of the 4 sequences" in found.reason
+    alike = decay(each.mean(1), each=each.mean(1, keepdim=True).expand(-1, 4))
+    assert alike.verdict == "healthy"
+    assert alike.between == pytest.approx((alike.rate, alike.rate), rel=1e-3)
+
+
+@pytest.mark.parametrize("rho", [0.8, 0.97, 1.2])
+def test_far_from_a_limit_sequences_may_differ(rho: float) -> None:
+    each = spread(rho, 8, 0.005)
+    found, firm = decay(each.mean(1), each=each), decay(each.mean(1))
+    assert found.verdict == firm.verdict != "unclear"
+    assert found.between is not None
+    assert found.between[0] <= found.rate <= found.between[1]
+
+
+def test_the_bootstrap_is_the_textbook_one() -> None:
+    """Its spread is that of the mean of logarithmic rates where curves differ by little."""
+    draw = torch.Generator().manual_seed(0)
+    count, width = 40, 1e-4
+    slopes = math.log(0.97) + width * torch.randn(count, generator=draw, dtype=torch.float64)
+    each = (torch.arange(20, dtype=torch.float64).unsqueeze(1) * slopes).exp()
+    found = decay(each.mean(1), each=each)
+    assert found.between is not None
+    got = math.log(found.between[1] / found.between[0])
+    want = 2 * 1.645 * float(slopes.std()) / count**0.5
+    # The 5th and 95th percentile of 100 draws are each known within a standard error of
+    # sqrt(0.05 · 0.95 / 100) / 0.103 = 0.21 deviations: together 0.3 of 3.29, and three times that.
+    assert got == pytest.approx(want, rel=0.28)

@@ -11,8 +11,11 @@ from tiny_models import TEXT, tiny
 from unrolled.data.vocabulary import Vocabulary
 from unrolled.errors import DataError, ModelError
 from unrolled.inspect import Report, report
+from unrolled.inspect.decay import Decay
+from unrolled.inspect.gradient_flow import Curve, GradientFlow, LayerFlow
 from unrolled.inspect.report import PARTS, Section, Table
 from unrolled.inspect.report.page import render
+from unrolled.inspect.report.parts import gradients
 from unrolled.inspect.report.section import in_words
 
 READ = TEXT * 12
@@ -67,6 +70,49 @@ def test_the_page_names_no_other_file(whole: Report) -> None:
         "http://www.w3.org/1998/Math/MathML",
         "http://www.w3.org/1999/xlink",
     }
+
+
+def flow_of(*verdicts: str) -> GradientFlow:
+    nothing = torch.ones(6, dtype=torch.float64)
+    curve = Curve(nothing, nothing, nothing, nothing, nothing.long())
+    layers = tuple(
+        LayerFlow(
+            f"l{n}", {"h": curve}, curve, Decay(v, 0.9, (0, 5), 1 + n, 5, 0.1, "between a and b: c")
+        )
+        for n, v in enumerate(verdicts)
+    )
+    return GradientFlow(layers, (), (), 3)
+
+
+@pytest.mark.parametrize(
+    ("verdicts", "verdict", "finding"),
+    [
+        (
+            ("vanishing", "healthy"),
+            "Vanishing in l0; healthy in l1",
+            "1 % of the gradient is left after 1 character in l0 and 2 characters in l1. "
+            "This rests on 3 sequences.",
+        ),
+        (
+            ("healthy", "healthy"),
+            "Healthy",
+            "1 % of the gradient is left after 1 character in l0 and 2 characters in l1. "
+            "This rests on 3 sequences.",
+        ),
+        (
+            ("unknown", "unclear"),
+            "Unknown in l0; unclear in l1",
+            "1 % of the gradient is left after an unknown number of characters in l0 and 2 "
+            "characters in l1. In l1 it is between a and b. This rests on 3 sequences.",
+        ),
+    ],
+)
+def test_layers_that_differ_have_a_verdict_each(
+    verdicts: tuple[str, ...], verdict: str, finding: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(gradients, "gradient_flow", lambda *_, **__: flow_of(*verdicts))
+    (section,) = report(tiny(), READ, parts=["gradients"]).sections
+    assert (section.verdict, section.finding) == (verdict, finding)
 
 
 def test_progress_goes_from_nothing_to_all() -> None:

@@ -12,12 +12,15 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import partial
 from typing import Literal
 
 import torch
 from torch import Tensor
 
-Verdict = Literal["vanishing", "healthy", "exploding", "unknown"]
+from unrolled.inspect.resampled import rates
+
+Verdict = Literal["vanishing", "healthy", "exploding", "unclear", "unknown"]
 
 SPAN, FAR = 50, 100
 """The steps over which the rate is judged, and the distance at which what is left is."""
@@ -27,6 +30,7 @@ _BURST = 100.0
 _UNSEEN = torch.finfo(torch.float32).eps
 _LEAST = 4
 _POINTS = 200
+"""So many of the curve are fitted; of each draw of sequences, a quarter."""
 
 
 @dataclass(frozen=True)
@@ -42,6 +46,8 @@ class Decay:
         steps: The largest distance that was measured.
         remains: The share that is left there.
         reason: All this in words.
+        between: The rates that 90 % of draws of the sequences lie between; None where there is but
+            one, or no rate.
     """
 
     verdict: Verdict
@@ -51,6 +57,7 @@ class Decay:
     steps: int
     remains: float
     reason: str
+    between: tuple[float, float] | None = None
 
     @property
     def reach(self) -> int | str | None:
@@ -60,7 +67,7 @@ class Decay:
         return self.horizon or f"beyond {self.steps}"
 
 
-def decay(curve: Tensor, smallest: float = 0.0) -> Decay:
+def decay(curve: Tensor, smallest: float = 0.0, each: Tensor | None = None) -> Decay:
     """Judges a curve of norms over the distance.
 
     ``exploding``: the norm is not finite, grows a hundredfold within what was measured, or tenfold
@@ -68,11 +75,13 @@ def decay(curve: Tensor, smallest: float = 0.0) -> Decay:
     1 % is left after 50 further steps (0.912 a step), or at distance 100 (or the last, where that
     is nearer) less is left than float32 could tell beside what comes from distance 0.  ``healthy``:
     neither; a network may well forget most of its input, as long as a part fades slowly.
-    ``unknown``: fewer than four distances.
+    ``unclear``: the verdict hangs on the rate, and the sequences differ so much that 90 % of draws
+    of them have it on both sides of a limit.  ``unknown``: fewer than four distances.
 
     Args:
         curve: ``[N]``, from distance 0 on.
         smallest: Values no larger than this have lost their precision, and are not fitted.
+        each: The curves that it is the mean of ``[N, B]``, NaN where one does not reach so far.
     """
     values = curve.double()
     steps = len(values) - 1
@@ -94,22 +103,45 @@ def decay(curve: Tensor, smallest: float = 0.0) -> Decay:
         reason = f"nothing that can be told from zero is left at distance {usable}"
         return Decay("vanishing", 0.0, (0, usable), horizon, steps, remains, reason)
     first, last = usable // 2 if usable > 2 * _LEAST else 0, usable - 1
-    rate = math.exp(_slope(values[first : last + 1].log()))
+    fitted = values[first : last + 1].log()
+    slope = float(_slopes(fitted.unsqueeze(0), _POINTS))
+    rate = math.exp(slope)
+    between, count = None, 1 if each is None else each.shape[1]
+    if each is not None and count > 1:
+        some = partial(_slopes, most=_POINTS // 4)
+        between = rates(each[first : last + 1], some, slope)
     trend = f"{_change(rate)} a step (fitted from distance {first} to {last})"
     left = float(shares[min(FAR, steps)])
     peak = float(shares.max())
     told = f"{_until(horizon, steps)}; {_share(remains)} is left at distance {steps}"
-    verdict: Verdict = "healthy"
-    if peak > _BURST or rate**SPAN > MANY:
+    verdict = _of_rate(rate)
+    low, high = (_of_rate(r) for r in between or (rate, rate))
+    if peak > _BURST:
         verdict = "exploding"
+    elif left < _UNSEEN and high != "exploding":
+        if verdict == "healthy":
+            told += (
+                f", and {_share(left)} at {min(FAR, steps)}, less than float32 tells from nothing"
+            )
+        verdict = "vanishing"
+    elif low != high and between:
+        verdict = "unclear"
+        trend = (
+            f"between {low} and {high}: {trend}; the factor of a step is {between[0]:.3g} to "
+            f"{between[1]:.3g} in 90 % of draws of the {count} sequences"
+        )
+    if verdict == "exploding":
         told = f"up to {peak:.3g} times what it is at distance 0; {told}"
-    elif rate**SPAN <= FEW:
-        verdict = "vanishing"
+    elif _of_rate(rate) == verdict == "vanishing":
         trend += f", so 1 % of the slowest part is left after {_steps(rate)} steps"
-    elif left < _UNSEEN:
-        verdict = "vanishing"
-        told += f", and {_share(left)} at {min(FAR, steps)}, less than float32 tells from nothing"
-    return Decay(verdict, rate, (first, last), horizon, steps, remains, f"{trend}; {told}")
+    reason = f"{trend}; {told}"
+    return Decay(verdict, rate, (first, last), horizon, steps, remains, reason, between)
+
+
+def _of_rate(rate: float) -> Verdict:
+    if rate**SPAN > MANY:
+        return "exploding"
+    return "vanishing" if rate**SPAN <= FEW else "healthy"
 
 
 def undecided(steps: int, reason: str) -> Decay:
@@ -123,14 +155,14 @@ def _leading(good: Tensor) -> int:
     return int(bad[0]) if len(bad) else len(good)
 
 
-def _slope(logs: Tensor) -> float:
-    """Theil and Sen's."""
-    places = torch.arange(len(logs), dtype=torch.float64)
-    if len(logs) > _POINTS:
-        kept = torch.linspace(0, len(logs) - 1, _POINTS, dtype=torch.float64).long()
-        places, logs = places[kept], logs[kept]
-    i, j = torch.triu_indices(len(logs), len(logs), 1)
-    return float(((logs[j] - logs[i]) / (places[j] - places[i])).quantile(0.5))
+def _slopes(logs: Tensor, most: int) -> Tensor:
+    """Theil and Sen's, of curves ``[R, N]``."""
+    places = torch.arange(logs.shape[1], dtype=torch.float64)
+    if len(places) > most:
+        kept = torch.linspace(0, len(places) - 1, most, dtype=torch.float64).long()
+        places, logs = places[kept], logs[:, kept]
+    i, j = torch.triu_indices(len(places), len(places), 1)
+    return ((logs[:, j] - logs[:, i]) / (places[j] - places[i])).quantile(0.5, dim=1)
 
 
 def _horizon(shares: Tensor) -> int | None:

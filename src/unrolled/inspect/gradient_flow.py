@@ -245,14 +245,16 @@ def _flow(run: LayerRun, norms: dict[str, Tensor], ends: Tensor, along: str) -> 
     together = torch.stack(list(norms.values())).square().sum(0).sqrt()
     places = ends - torch.arange(max(int(ends.max()) + 1, 0)).unsqueeze(1)
 
-    def curve(values: Tensor) -> Curve:
+    def at_distances(values: Tensor) -> Tensor:
         found = values.gather(0, places.clamp(min=0)) if len(places) else values[:0]
-        return _curve(torch.where(places >= 0, found, torch.nan))
+        return torch.where(places >= 0, found, torch.nan)
 
-    whole = curve(together)
-    smallest = torch.finfo(run.x.dtype).tiny
-    judged = undecided(len(whole.mean) - 1, along) if along else decay(whole.mean, smallest)
-    return LayerFlow(run.name, {k: curve(n) for k, n in norms.items()}, whole, judged)
+    each = at_distances(together)
+    whole = _curve(each)
+    steps, smallest = len(whole.mean) - 1, torch.finfo(run.x.dtype).tiny
+    judged = undecided(steps, along) if along else decay(whole.mean, smallest, each)
+    states = {k: _curve(at_distances(n)) for k, n in norms.items()}
+    return LayerFlow(run.name, states, whole, judged)
 
 
 def _curve(norms: Tensor) -> Curve:

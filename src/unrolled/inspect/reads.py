@@ -1,7 +1,7 @@
 """Whence a loss reads the states of a layer: at the end of its walk alone, or all along the way.
 
-Over the distance from the end of a sequence, a gradient's norm tells of the layer's memory only where
-all of it came in at the end.  Where the loss reads every step (pooling by mean, maximum or
+Over the distance from the end of a sequence, a gradient's norm tells of the layer's memory only
+where all of it came in at the end.  Where the loss reads every step (pooling by mean, maximum or
 attention), or a layer that walks time the other way does, the gradient comes in far from the end
 too, and has crossed fewer steps than the distance says: the curve is a U, or flat.
 

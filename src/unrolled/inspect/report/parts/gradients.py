@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from unrolled.inspect.attribution import attribution
-from unrolled.inspect.gradient_flow import STEPS, GradientFlow, gradient_flow
+from unrolled.inspect.gradient_flow import STEPS, GradientFlow, LayerFlow, gradient_flow
 from unrolled.inspect.jacobians import Jacobians, jacobians
 from unrolled.inspect.lyapunov import Lyapunov, lyapunov
 from unrolled.inspect.report.parts.asked import Asked, Found, joined, within
@@ -25,15 +25,17 @@ def gradients_part(asked: Asked) -> Found:
     if len(asked.sample) < _LEAST:
         return _too_short("gradients", "Gradient flow", asked)
     flow = gradient_flow(asked.model, asked.sample.text, progress=asked.progress)
-    verdicts = list(dict.fromkeys(layer.decay.verdict for layer in flow.layers))
-    worst = next((v for v in ("exploding", "vanishing") if v in verdicts), verdicts[0])
+    verdicts = [layer.decay.verdict for layer in flow.layers]
+    worst = next(
+        (v for v in ("exploding", "vanishing", "unclear", "unknown") if v in verdicts), verdicts[0]
+    )
     steps = min(STEPS, len(asked.sample) - 1)
     return Found(
         Section(
             "gradients",
             "Gradient flow",
             _horizons(flow, asked.model.vocabulary.unit),
-            verdict=worst.capitalize(),
+            verdict=_verdict(flow.layers),
             tone=_TONES.get(worst, "plain"),
             pictures=(
                 Picture(
@@ -54,14 +56,37 @@ def gradients_part(asked: Asked) -> Found:
     )
 
 
-def _horizons(flow: GradientFlow, unit: str) -> str:
-    def reach(horizon: int | None, steps: int) -> str:
-        return f"{horizon} {unit}s" if horizon is not None else f"more than {steps} {unit}s"
+def _verdict(layers: tuple[LayerFlow, ...]) -> str:
+    """One for all layers, or that of each where they differ."""
+    names: dict[str, list[str]] = {}
+    for layer in layers:
+        names.setdefault(layer.decay.verdict, []).append(layer.name)
+    if len(names) == 1:
+        return layers[0].decay.verdict.capitalize()
+    told = "; ".join(f"{verdict} in {joined(where)}" for verdict, where in names.items())
+    return told[:1].upper() + told[1:]
 
-    layers = [f"{reach(f.decay.horizon, f.decay.steps)} in {f.name}" for f in flow.layers]
-    before = [reach(f.decay.horizon, f.decay.steps) for f in flow.initial]
+
+def _horizons(flow: GradientFlow, unit: str) -> str:
+    def reach(layer: LayerFlow) -> str:
+        found = layer.decay
+        if found.verdict == "unknown":
+            return f"an unknown number of {unit}s"
+        n = found.horizon or found.steps
+        beyond = "more than " if found.horizon is None else ""
+        return f"{beyond}{n} {unit}{'s' * (n != 1)}"
+
+    layers = [f"{reach(f)} in {f.name}" for f in flow.layers]
     words = f"1 % of the gradient is left after {joined(layers)}"
-    return f"{words}; at initialisation after {joined(before)}." if before else f"{words}."
+    if flow.initial:
+        words += f"; at initialisation after {joined([reach(f) for f in flow.initial])}"
+    unclear = [f for f in flow.layers if f.decay.verdict == "unclear"]
+    for f in unclear:
+        words += f". In {f.name} it is {f.decay.reason.partition(':')[0]}"
+    n = flow.sequences
+    rests = f"This rests on {n} sequence{'s' * (n > 1)}"
+    rests += ", which tells nothing of how others differ" if n == 1 else ""
+    return f"{words}. {rests}."
 
 
 def jacobians_part(asked: Asked) -> Found:
