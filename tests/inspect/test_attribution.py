@@ -73,7 +73,7 @@ def test_parts_are_those_of_a_plain_sum_and_what_stands_before_the_window_stays(
         want += weight / 2 * (slope * (x - start)).sum((1, 2))
     torch.testing.assert_close(found.values, want, atol=1e-12, rtol=0)
     assert (found.first, found.pieces, found.target) == (5, tuple(" wor"), "w")
-    assert [row["position"] for row in found.table()] == (5 + want.abs().argsort().flip(0)).tolist()
+    assert [row["position"] for row in found.table()] == (6 + want.abs().argsort().flip(0)).tolist()
 
 
 def test_gradient_times_input_is_one_gradient() -> None:
@@ -94,6 +94,15 @@ def test_a_model_of_words_and_unknown_words_are_shown_as_in_the_text(tmp_path: P
     assert "".join(found.pieces).startswith("to be")
     figure = found.plot()
     assert imread(save(figure, tmp_path / "attribution.png")).shape[1] == 800
+
+
+def test_places_count_from_one_in_table_and_picture() -> None:
+    found = attribution(tiny(), TEXT * 6, 62, window=60)
+    cells = found.plot().axes[0]
+    assert [t.get_text() for t in cells.get_yticklabels()] == ["3", "53"]
+    assert cells.get_title().startswith(f"{found.target} at position 63: ")
+    read = {row["position"]: row["token"] for row in found.table()}
+    assert read == {n: (TEXT * 6)[n - 1] for n in range(3, 63)}
 
 
 def test_a_peak_is_found_where_more_points_alone_would_miss_it() -> None:

@@ -40,9 +40,9 @@ class Attribution:
 
     Attributes:
         method: By which method.
-        position: The place of the token that is predicted, from 0.
+        position: How many tokens are read before the one that is predicted.
         target: That token, as the vocabulary has it.
-        first: The place of the first token that is given a part.
+        first: How many of them stand before the first that is given a part.
         pieces: The tokens from there to the one before ``position``, as the text has them.
         values: Their parts, float64 ``[N]``, in nats: above 0 they make the target likelier.
         output: The target's log-probability after these tokens.
@@ -66,11 +66,11 @@ class Attribution:
         return float(self.values.sum()) - (self.output - self.baseline)
 
     def table(self) -> list[dict[str, Any]]:
-        """A row a token, the largest part first."""
+        """A row a token, the largest part first; positions count from 1."""
         order = self.values.abs().argsort(descending=True, stable=True).tolist()
         return [
             {
-                "position": self.first + k,
+                "position": self.first + k + 1,
                 "token": self.pieces[k],
                 "contribution": float(self.values[k]),
             }
@@ -78,7 +78,7 @@ class Attribution:
         ]
 
     def plot(self) -> Figure:
-        """The text, each token coloured by its part.
+        """The text, each token coloured by its part; positions count from 1.
 
         Raises:
             UserError: where matplotlib is not installed.
@@ -105,8 +105,8 @@ def attribution(
     Args:
         model: A language model; it runs in evaluation mode, in its own dtype.
         text: The text that it reads.
-        position: Which token is predicted, from 1, by those before it; the number of tokens for the
-            one after the text.
+        position: After which token, from 1, the next is predicted; the number of tokens for the one
+            after the text.
         target: The token whose log-probability is explained, as the vocabulary has it; by default
             the likeliest.
         method: How.

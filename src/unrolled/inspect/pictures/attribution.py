@@ -37,7 +37,7 @@ def attribution(found: Attribution) -> Figure:
         axes.text(
             k % columns, k // columns, piece, ha="center", va="center", fontsize=9, color=colour
         )  # fmt: skip
-    axes.set_yticks(range(rows), [str(found.first + k * columns) for k in range(rows)])
+    axes.set_yticks(range(rows), [str(found.first + k * columns + 1) for k in range(rows)])
     axes.set_xlabel("token")
     axes.set_ylabel("position")
     axes.set_xticks([])
@@ -47,11 +47,11 @@ def attribution(found: Attribution) -> Figure:
     target = style.short(_shown(found.target))
     bar.set_label(f"contribution to the log-probability of {target} (nats)")
     axes.set_title(
-        f"{target} at position {found.position}: log-probability {found.output:.3g}, "
+        f"{target} at position {found.position + 1}: log-probability {found.output:.3g}, "
         f"{found.baseline:.3g} for the baseline; the parts miss the change by {found.error:.2g}",
         fontsize=9,
     )
-    figure.set_label(f"What the prediction of {target} at {found.position} rests on")
+    figure.set_label(f"What the prediction of {target} at position {found.position + 1} rests on")
     return figure
 
 

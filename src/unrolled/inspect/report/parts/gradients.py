@@ -161,7 +161,7 @@ def attribution_part(asked: Asked) -> Found:
     row = found.table()[0]
     weighs = _shown(row["token"])
     likelier = "likelier" if row["contribution"] > 0 else "less likely"
-    back = asked.position - int(row["position"])
+    back = asked.position + 1 - int(row["position"])
     return Found(
         Section(
             "attribution",
@@ -182,11 +182,7 @@ def attribution_part(asked: Asked) -> Found:
             tables=(
                 Table.of(
                     "The largest contributions, in nats",
-                    [
-                        # The page counts from 1.
-                        {**r, "position": r["position"] + 1, "token": _shown(r["token"])}
-                        for r in found.table()[:_SHOWN]
-                    ],
+                    [{**r, "token": _shown(r["token"])} for r in found.table()[:_SHOWN]],
                 ),
             ),
             notes=(
