@@ -257,6 +257,16 @@ ERRORS: dict[str, tuple[tuple[Any, ...], dict[str, Any], str]] = {
         (scaled_orthogonal(1.0), X[0], last), {},
         "expected a text, or the model's arguments in a tuple, (x,) for one; got Tensor",
     ),
+    "no steps": (
+        (scaled_orthogonal(1.0), (X[0][:0],), last), {},
+        "argument 1 of the model is empty, [0, 2, 3]: give one sequence or more, of one step or "
+        "more",
+    ),
+    "no sequences": (
+        (scaled_orthogonal(1.0), (X[0][:, :0],), last), {},
+        "argument 1 of the model is empty, [6, 0, 3]: give one sequence or more, of one step or "
+        "more",
+    ),
     "a loss of many numbers": (
         (scaled_orthogonal(1.0), X, lambda out: out[0]), {},
         "loss must give one number for each sequence [B], or one, got [6, 2, 5]",

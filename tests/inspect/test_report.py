@@ -11,7 +11,7 @@ from tiny_models import TEXT, tiny
 from unrolled.data.vocabulary import Vocabulary
 from unrolled.errors import DataError, ModelError
 from unrolled.inspect import Report, report
-from unrolled.inspect.decay import Decay
+from unrolled.inspect.decay import Decay, Verdict
 from unrolled.inspect.gradient_flow import Curve, GradientFlow, LayerFlow
 from unrolled.inspect.report import PARTS, Section, Table
 from unrolled.inspect.report.page import render
@@ -72,7 +72,7 @@ def test_the_page_names_no_other_file(whole: Report) -> None:
     }
 
 
-def flow_of(*verdicts: str) -> GradientFlow:
+def flow_of(*verdicts: Verdict) -> GradientFlow:
     nothing = torch.ones(6, dtype=torch.float64)
     curve = Curve(nothing, nothing, nothing, nothing, nothing.long())
     layers = tuple(
@@ -108,7 +108,7 @@ def flow_of(*verdicts: str) -> GradientFlow:
     ],
 )
 def test_layers_that_differ_have_a_verdict_each(
-    verdicts: tuple[str, ...], verdict: str, finding: str, monkeypatch: pytest.MonkeyPatch
+    verdicts: tuple[Verdict, ...], verdict: str, finding: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(gradients, "gradient_flow", lambda *_, **__: flow_of(*verdicts))
     (section,) = report(tiny(), READ, parts=["gradients"]).sections

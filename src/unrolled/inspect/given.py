@@ -22,6 +22,7 @@ def arguments(model: nn.Module, x: str | Sequence[Any]) -> tuple[Any, ...]:
     Raises:
         TypeError: where ``x`` is neither, or a text for a model that reads none.
         DataError: where the text is empty or unknown to the model.
+        ValueError: where there are no steps or no sequences.
     """
     if isinstance(x, str):
         return (TextSample.of(model, x).fed.to(cast(LanguageModel, model).device),)
@@ -30,6 +31,12 @@ def arguments(model: nn.Module, x: str | Sequence[Any]) -> tuple[Any, ...]:
             "expected a text, or the model's arguments in a tuple, (x,) for one; got "
             f"{type(x).__name__}"
         )
+    for n, value in enumerate(x):
+        if isinstance(value, Tensor) and 0 in value.shape[:2]:
+            raise ValueError(
+                f"argument {n + 1} of the model is empty, {list(value.shape)}: give one sequence "
+                "or more, of one step or more"
+            )
     return tuple(x)
 
 

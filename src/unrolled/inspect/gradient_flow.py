@@ -162,7 +162,8 @@ def gradient_flow(
             drawn anew.
         DataError: where the text is too short, or unknown to the model.
         TypeError: where ``x`` or the loss is of another type.
-        ValueError: where the loss is of a wrong shape, not finite, or hangs on no state.
+        ValueError: where the input is empty, or the loss is of a wrong shape, not finite, or hangs
+            on no state.
     """
     recurrent_layers(model)
     if isinstance(x, str):

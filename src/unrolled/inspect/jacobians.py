@@ -102,7 +102,8 @@ def jacobians(
         ModelError: where there are no recurrent layers, or parameters are not finite.
         DataError: where the text is empty or unknown to the model.
         TypeError: where ``x`` is of another type.
-        ValueError: where a sequence is shorter than ``steps``, states or Jacobians are not finite.
+        ValueError: where the input is empty, a sequence is shorter than ``steps``, states or
+            Jacobians are not finite.
     """
     if steps is not None and steps < 1:
         raise ValueError(f"steps must be at least 1, got {steps}")

@@ -127,8 +127,8 @@ def lyapunov(
         ModelError: where there are no recurrent layers, or parameters are not finite.
         DataError: where the text is empty or unknown to the model.
         TypeError: where ``x`` is of another type.
-        ValueError: where a sequence is shorter than ``steps`` or 20, ``k`` is more than a layer's
-            states, states or derivatives are not finite.
+        ValueError: where the input is empty, a sequence is shorter than ``steps`` or 20, ``k`` is
+            more than a layer's states, states or derivatives are not finite.
     """
     if k is not None and k < 1:
         raise ValueError(f"k must be at least 1, got {k}")
