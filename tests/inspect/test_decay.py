@@ -78,10 +78,15 @@ REASONS = {
     "distance 99",
     1.0: "the gradient stays as it is, within 0.05 % a step (fitted from distance 50 to 99); more "
     "than 1 % remains beyond 99 steps; 100 % is left at distance 99",
-    1.1: "the gradient grows by 10.0 % a step (fitted from distance 50 to 99); up to 1.25e+04 "
-    "times what it is at distance 0; more than 1 % remains beyond 99 steps; 1.25e+06 % is left at "
+    1.1: "the gradient grows by 10.0 % a step (fitted from distance 50 to 99); up to 12,500 "
+    "times what it is at distance 0; more than 1 % remains beyond 99 steps; 1,250,000 % is left at "
     "distance 99",
 }
+
+
+def test_small_numbers_have_a_minus_sign_and_large_ones_three_digits() -> None:
+    assert "; 8.47e−18 % is left at distance 70" in decay(geometric(0.534, 71)).reason
+    assert "the gradient grows by 234 % a step" in decay(geometric(3.341)).reason
 
 
 @pytest.mark.parametrize("rho", REASONS)

@@ -84,13 +84,16 @@ def exponents(top: float, error: float) -> LayerExponents:
 
 def test_the_reason_says_what_was_measured() -> None:
     assert exponents(-0.1, 0.01).reason == (
-        "the largest exponent is -0.1 ± 0.01 a step: differences fall to 1/e in 10 steps"
+        "the largest exponent is −0.1 ± 0.01 a step: differences fall to 1/e in 10 steps"
     )
     assert exponents(0.25, 0.01).reason == (
         "the largest exponent is 0.25 ± 0.01 a step: differences grow by 28.4 % a step, chaos"
     )
     assert exponents(0.01, 0.01).reason == (
         "the largest exponent is 0.01 ± 0.01 a step, zero within its error: differences are kept"
+    )
+    assert exponents(-0.123456, 1.26e-6).reason == (
+        "the largest exponent is −0.123 ± 1.3e−06 a step: differences fall to 1/e in 8.1 steps"
     )
     assert exponents(-math.inf, 0).reason == "after one step nothing is left of a difference"
 

@@ -72,6 +72,17 @@ def test_the_page_names_no_other_file(whole: Report) -> None:
     }
 
 
+def test_numbers_in_sentences_are_short_and_have_the_minus_of_the_tables(whole: Report) -> None:
+    parts = [s for s in whole.sections if s.name in ("gradients", "jacobians", "attribution")]
+    assert len(parts) == 3
+    for section in parts:
+        reasons = [cell for t in section.tables for row in t.rows for cell in row if ":" in cell]
+        for words in (section.finding, *section.notes, *reasons):
+            assert not re.search(r"(^|[\s(e])-\d", words), words
+            for number in re.findall(r"\d+\.\d+", words):
+                assert len(number.replace(".", "").lstrip("0")) <= 3, words
+
+
 def flow_of(*verdicts: Verdict) -> GradientFlow:
     nothing = torch.ones(6, dtype=torch.float64)
     curve = Curve(nothing, nothing, nothing, nothing, nothing.long())

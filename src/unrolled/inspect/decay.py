@@ -18,6 +18,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from unrolled.inspect.numerals import numeral
 from unrolled.inspect.resampled import rates
 
 Verdict = Literal["vanishing", "healthy", "exploding", "unclear", "unknown"]
@@ -127,11 +128,11 @@ def decay(curve: Tensor, smallest: float = 0.0, each: Tensor | None = None) -> D
     elif low != high and between:
         verdict = "unclear"
         trend = (
-            f"between {low} and {high}: {trend}; the factor of a step is {between[0]:.3g} to "
-            f"{between[1]:.3g} in 90 % of draws of the {count} sequences"
+            f"between {low} and {high}: {trend}; the factor of a step is {numeral(between[0])} to "
+            f"{numeral(between[1])} in 90 % of draws of the {count} sequences"
         )
     if verdict == "exploding":
-        told = f"up to {peak:.3g} times what it is at distance 0; {told}"
+        told = f"up to {numeral(peak)} times what it is at distance 0; {told}"
     elif _of_rate(rate) == verdict == "vanishing":
         trend += f", so 1 % of the slowest part is left after {_steps(rate)} steps"
     reason = f"{trend}; {told}"
@@ -179,7 +180,8 @@ def _change(rate: float) -> str:
     percent = 100 * (rate - 1)
     if abs(percent) < 0.05:
         return "the gradient stays as it is, within 0.05 %"
-    return f"the gradient {'grows' if percent > 0 else 'falls'} by {abs(percent):.1f} %"
+    size = f"{abs(percent):.1f}" if abs(percent) < 99.95 else numeral(abs(percent))
+    return f"the gradient {'grows' if percent > 0 else 'falls'} by {size} %"
 
 
 def _until(horizon: int | None, steps: int) -> str:
@@ -189,4 +191,4 @@ def _until(horizon: int | None, steps: int) -> str:
 
 
 def _share(share: float) -> str:
-    return f"{100 * share:.3g} %"
+    return f"{numeral(100 * share)} %"

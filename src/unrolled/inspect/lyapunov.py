@@ -21,6 +21,7 @@ import torch
 from torch import Tensor, nn
 
 from unrolled.inspect.given import Progress, one_sequence
+from unrolled.inspect.numerals import numeral
 from unrolled.inspect.step import Step
 
 if TYPE_CHECKING:
@@ -61,14 +62,14 @@ class LayerExponents:
     def reason(self) -> str:
         """What the largest exponent means, in words."""
         top, error = float(self.exponents[0]), float(self.errors[0])
-        told = f"the largest exponent is {top:.4g} ± {error:.2g} a step"
+        told = f"the largest exponent is {numeral(top)} ± {numeral(error, 2)} a step"
         if top == -math.inf:
             return "after one step nothing is left of a difference"
         if abs(top) <= 2 * error or abs(top) < 1e-9:
             return f"{told}, zero within its error: differences are kept"
         if top > 0:
-            return f"{told}: differences grow by {100 * math.expm1(top):.3g} % a step, chaos"
-        return f"{told}: differences fall to 1/e in {-1 / top:.3g} steps"
+            return f"{told}: differences grow by {numeral(100 * math.expm1(top))} % a step, chaos"
+        return f"{told}: differences fall to 1/e in {numeral(-1 / top)} steps"
 
 
 @dataclass(frozen=True, eq=False)

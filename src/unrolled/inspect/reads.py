@@ -74,7 +74,9 @@ def _by(value: Tensor, run: LayerRun, weight: Tensor | None) -> Tensor | None:
     if not value.requires_grad:
         return None
     grads = torch.autograd.grad(value, run.outputs, weight, retain_graph=True, allow_unused=True)
-    masks = [(run.unpack(g) != 0).flatten(2).any(-1) for g in grads if g is not None]
+    # torch's stubs leave out that an unused one is None.
+    found: list[Tensor | None] = list(grads)
+    masks = [(run.unpack(g) != 0).flatten(2).any(-1) for g in found if g is not None]
     return torch.stack(masks).any(0) if masks else None
 
 

@@ -6,6 +6,7 @@ import math
 from typing import TYPE_CHECKING
 
 from unrolled.inspect import style
+from unrolled.inspect.numerals import numeral
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -43,12 +44,13 @@ def attribution(found: Attribution) -> Figure:
     axes.set_xticks([])
     bar = figure.colorbar(image, location="bottom", shrink=0.6, aspect=40)
     ticks = [-most, -most / 2, 0.0, most / 2, most]
-    bar.set_ticks(ticks, labels=[f"{t:.2g}" for t in ticks])
+    bar.set_ticks(ticks, labels=[numeral(t, 2) for t in ticks])
     target = style.short(_shown(found.target))
     bar.set_label(f"contribution to the log-probability of {target} (nats)")
     axes.set_title(
-        f"{target} at position {found.position + 1}: log-probability {found.output:.3g}, "
-        f"{found.baseline:.3g} for the baseline; the parts miss the change by {found.error:.2g}",
+        f"{target} at position {found.position + 1}: log-probability {numeral(found.output)}, "
+        f"{numeral(found.baseline)} for the baseline; the parts miss the change by "
+        f"{numeral(found.error, 2)}",
         fontsize=9,
     )
     figure.set_label(f"What the prediction of {target} at position {found.position + 1} rests on")

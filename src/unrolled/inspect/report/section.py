@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
+from unrolled.inspect.numerals import typeset
+
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
@@ -112,10 +114,10 @@ def in_words(value: object) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, int):
-        return f"{value:,}".replace("-", "−")
+        return typeset(f"{value:,}")
     if isinstance(value, float):
         shown = f"{value:,.4g}" if not 1e3 <= abs(value) < 1e15 else f"{value:,.0f}"
-        return shown.replace("inf", "∞").replace("-", "−")
+        return typeset(shown)
     if isinstance(value, (tuple, list)):
         return " × ".join(in_words(part) for part in value)
     return str(value)

@@ -8,8 +8,9 @@ from unrolled.inspect.attribution import attribution
 from unrolled.inspect.gradient_flow import STEPS, GradientFlow, LayerFlow, gradient_flow
 from unrolled.inspect.jacobians import Jacobians, jacobians
 from unrolled.inspect.lyapunov import Lyapunov, lyapunov
+from unrolled.inspect.numerals import numeral
 from unrolled.inspect.report.parts.asked import Asked, Found, joined, within
-from unrolled.inspect.report.section import Picture, Section, Table, Tone, in_words, percent
+from unrolled.inspect.report.section import Picture, Section, Table, Tone, percent
 from unrolled.inspect.spectral import spectral_radius
 
 _TONES: dict[str, Tone] = {"healthy": "good", "vanishing": "warning", "exploding": "warning"}
@@ -142,7 +143,7 @@ def _exponents(spectrum: Lyapunov) -> str:
 
 
 def _one_step(steps: Jacobians) -> str:
-    told = [f"in {row['layer']} at most {in_words(row['largest'])} times" for row in steps.table()]
+    told = [f"in {row['layer']} at most {numeral(row['largest'])} times" for row in steps.table()]
     return (
         f"A step stretches small differences of the states {joined(told)}. Lyapunov exponents take "
         f"{_WALKED} steps, which the text has not."
@@ -169,7 +170,7 @@ def attribution_part(asked: Asked) -> Found:
             f"After {asked.position:,} {unit}s the model expects {_shown(found.target)} "
             f"({percent(math.exp(found.output))}). {weighs[:1].upper()}{weighs[1:]}, {back} "
             f"{unit}{'s' * (back > 1)} before it, weighs most: it makes that {likelier}, by "
-            f"{in_words(abs(row['contribution']))} nats.",
+            f"{numeral(abs(row['contribution']))} nats.",
             pictures=(
                 Picture(
                     "integrated-gradients",
@@ -188,8 +189,8 @@ def attribution_part(asked: Asked) -> Found:
             notes=(
                 f"Integrated gradients (Sundararajan et al. 2017) at {found.points} points of the "
                 "line from no input to the text: the contributions add up to the change of the "
-                f"log-probability, {in_words(found.output - found.baseline)} nats, but for "
-                f"{abs(found.error):.2g}.",
+                f"log-probability, {numeral(found.output - found.baseline)} nats, but for "
+                f"{numeral(abs(found.error), 2)}.",
             ),
         )
     )
