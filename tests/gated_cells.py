@@ -66,6 +66,30 @@ def activations(x: Tensor, c: Tensor, *, W: Tensor = W, U: Tensor = U) -> Any:
     return F.silu(v) + F.gelu(v) + F.mish(v) + F.hardswish(v) + 2 * torch.sigmoid(v)
 
 
+@unrolled.cell
+def by_softplus(x: Tensor, c: Tensor, *, W: Tensor = W) -> Any:
+    k = torch.exp(-F.softplus(W @ x))  # σ(−W x)
+    return k * c + W @ x
+
+
+@unrolled.cell
+def by_steep_softplus(x: Tensor, c: Tensor, *, W: Tensor = W) -> Any:
+    k = torch.exp(-F.softplus(W @ x, beta=2.5, threshold=7.0) * torch.exp(W @ x))
+    return k * c + W @ x
+
+
+@unrolled.cell
+def by_log_sigmoid(x: Tensor, c: Tensor, *, W: Tensor = W) -> Any:
+    k = torch.exp(F.logsigmoid(W @ x))
+    return k * c + W @ x
+
+
+@unrolled.cell
+def by_decay(x: Tensor, c: Tensor, *, W: Tensor = W) -> Any:
+    k = torch.exp(-torch.relu(W @ x))
+    return k * c + W @ x
+
+
 OWN: dict[str, tuple[unrolled.Cell, dict[str, list[str]]]] = {
     "hard": (hard, {"f": ["c"]}),
     "keras_hard": (keras_hard, {"f": ["c"]}),
@@ -76,5 +100,9 @@ OWN: dict[str, tuple[unrolled.Cell, dict[str, list[str]]]] = {
     "sigmoid_candidate": (sigmoid_candidate, {"z": ["c"]}),
     "softmax": (softmax, {"p": ["c"]}),
     "activations": (activations, {}),
+    "by_softplus": (by_softplus, {"k": ["c"]}),
+    "by_steep_softplus": (by_steep_softplus, {"k": ["c"]}),
+    "by_log_sigmoid": (by_log_sigmoid, {"k": ["c"]}),
+    "by_decay": (by_decay, {"k": ["c"]}),
     "zoneout": (zoneout(CELLS["lstm"], c=0.25), {"f": ["c"], "i": [], "o": []}),
 }

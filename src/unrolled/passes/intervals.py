@@ -56,10 +56,18 @@ class _Known:
         return made if made is not None and made.op in ops else None
 
     def within(self, atom: Atom, of: Atom, limits: Interval) -> Interval:
-        """The operand's interval where ``of`` is within limits: itself, or a choice's side."""
+        """The operand's interval where ``of`` is within limits: itself, or a choice's side.
+
+        Where ``of`` is the operand times a number, as in softplus, the limits are divided by it.
+        """
         low, high = self.of(atom)
         if atom != of:
             choice = self.equation(atom, "where")
+            scaled = self.equation(of, "mul")
+            if choice is None and scaled is not None and scaled.args[0] == atom:
+                factor = scaled.args[1]
+                if not isinstance(factor, Var) and factor > 0:
+                    return self.within(atom, atom, (limits[0] / factor, limits[1] / factor))
             if choice is None:
                 return low, high
             limits = _hull(*(self.within(side, of, limits) for side in choice.args[1:]))
