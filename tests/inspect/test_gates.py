@@ -112,7 +112,7 @@ def test_a_leak_made_of_a_parameter_has_its_time_constant() -> None:
     layer = unrolled.Recurrent(CELLS["leaky_rnn"], D, H, dtype=torch.float64)
     found = gates(layer, torch.randn(STEPS, BATCH, D, dtype=torch.float64))
     (kept,) = found.kept
-    assert (found.gates, found.without, kept.by) == ((), ("recurrent l0",), ())
+    assert (found.gates, found.without, kept.by) == ((), {"recurrent l0": ("h",)}, ())
     torch.testing.assert_close(kept.time_constants, layer.get_parameter("log_tau_l0").exp())
 
 
@@ -183,6 +183,23 @@ def test_a_cell_without_gates_is_said_to_have_none() -> None:
     assert str(found) == (
         "recurrent l0: its cell has no gates\nrecurrent l1: its cell has no gates"
     )
+
+
+@unrolled.cell
+def by_exp(x: Tensor, c: Tensor, *, W: Tensor = unrolled.param("H", "D")) -> Any:
+    return (c := torch.exp(W @ x) * c + x.sum()), (c,)
+
+
+@pytest.mark.parametrize("cell", [by_exp, CELLS["leaky_rnn"]])
+def test_a_state_kept_by_what_is_no_gate_is_said_so(cell: unrolled.Cell) -> None:
+    found = gates(unrolled.Recurrent(cell, D, H), torch.randn(STEPS, BATCH, D) / 10)
+    (kept,) = found.kept
+    first, second = str(found).splitlines()
+    assert first == (
+        f"recurrent l0: no value of its cell is known to be a gate, but it keeps {kept.state} by a "
+        "factor that is fixed or not known to lie between 0 and 1"
+    )
+    assert second.startswith(f"recurrent l0: state {kept.state}: time constants of ")
 
 
 def test_what_was_seen_is_said_in_words() -> None:

@@ -15,7 +15,7 @@ in between; of that tells the time constant of its typical step, −1 / median(l
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, ClassVar
 
@@ -92,13 +92,14 @@ class Gates:
     Attributes:
         gates: Each gate of each layer.
         kept: Each state that a step passes on in a sum of products.
-        without: The layers that have no gate.
+        without: The layers that have no gate, each with the states that it keeps by a factor all
+            the same: a fixed one, or one that its equations don't hold within 0 and 1.
         sample: The text, where there was one.
     """
 
     gates: tuple[GateSeen, ...]
     kept: tuple[StateKept, ...]
-    without: tuple[str, ...]
+    without: Mapping[str, tuple[str, ...]]
     sample: TextSample | None
 
     def table(self) -> list[dict[str, str | int | float]]:
@@ -137,7 +138,7 @@ class Gates:
 
     def __str__(self) -> str:
         """What was seen, in words."""
-        lines = [f"{layer}: its cell has no gates" for layer in self.without]
+        lines = [f"{layer}: {gateless(states)}" for layer, states in self.without.items()]
         for row in self.table():
             keeps = f", keeps {row['keeps']}" if row["keeps"] else ""
             lines.append(
@@ -200,8 +201,22 @@ def gates(
     return Gates(
         tuple(_seen(layer, gate) for layer, equations in found for gate in equations.gates),
         tuple(_kept(layer, k, equations) for layer, equations in found for k in _shown(equations)),
-        tuple(layer.name for layer, equations in found if not equations.gates),
+        {
+            layer.name: tuple(k.state.name for k in equations.kept)
+            for layer, equations in found
+            if not equations.gates
+        },
         sample,
+    )
+
+
+def gateless(states: Sequence[str]) -> str:
+    """What is said of a cell without a gate that keeps these states by a factor."""
+    if not states:
+        return "its cell has no gates"
+    return (
+        f"no value of its cell is known to be a gate, but it keeps {', '.join(states)} by a factor "
+        "that is fixed or not known to lie between 0 and 1"
     )
 
 
