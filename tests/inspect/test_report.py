@@ -1,5 +1,6 @@
 """The whole report, of all instruments: its sections, files and errors."""
 
+import math
 import re
 from pathlib import Path
 
@@ -159,6 +160,65 @@ def test_a_text_of_a_few_characters(length: int) -> None:
     found = report(tiny(), TEXT[:length])
     assert [section.name for section in found.sections] == WITHOUT_RUN
     found.html()
+
+
+def held(*biases: float) -> str:
+    """What is said of a GRU whose gates are σ(bias) at each step, a unit for each bias."""
+    model = tiny("gru", num_layers=1, hidden_size=len(biases))
+    with torch.no_grad():
+        for p in model.recurrent.parameters():
+            p.zero_()
+        both = torch.tensor([*biases, *biases])
+        model.recurrent.get_parameter("bias_ih_l0")[: len(both)] = both
+    (section,) = report(model, READ, parts=["gates"]).sections
+    return section.finding
+
+
+LASTS = "A typical unit keeps what it holds for {0} in h of recurrent l0 (the longest {1})."
+
+
+@pytest.mark.parametrize(
+    ("bias", "lasting", "gates"),
+    [
+        # -1 / ln σ(bias): at σ = 1/e it is 1.
+        (0.0, ("1.44 characters", "1.44"), "No gate is open, and none shut, for 10 % of the time."),
+        (-math.log(math.e - 1), ("1 character", "1"), "No gate is open, and none shut, for 10 % "),
+        (-math.log(math.exp(1 / 0.4426) - 1), ("0.44 characters", "0.44"), "No gate is open, and "),
+        (
+            -9.0,
+            ("0.11 characters", "0.11"),
+            "Of the gates, most often shut is r of recurrent l0 (100 % of the time); none is open "
+            "for 10 % of the time.",
+        ),
+        (
+            9.0,
+            ("8,100 characters", "8,100"),
+            "Of the gates, most often open is r of recurrent l0 (100 % of the time); none is shut "
+            "for 10 % of the time.",
+        ),
+    ],
+)
+def test_how_long_states_last_in_words(bias: float, lasting: tuple[str, str], gates: str) -> None:
+    assert held(bias).startswith(f"{LASTS.format(*lasting)} {gates}")
+
+
+def test_what_gates_seldom_do_is_no_finding() -> None:
+    assert held(*[0.0] * 19, -9.0).endswith("No gate is open, and none shut, for 10 % of the time.")
+    assert held(9.0, 0.0, 0.0, -9.0, -9.0).endswith(
+        "Of the gates, most often open is r of recurrent l0 (20 % of the time), most often shut is "
+        "r of recurrent l0 (40 % of the time)."
+    )
+
+
+def test_a_cell_that_forgets_by_a_factor_is_not_said_to_have_no_gates() -> None:
+    (section,) = report(tiny("leaky_rnn", num_layers=1), READ, parts=["gates"]).sections
+    assert section.finding.startswith("A typical unit keeps what it holds for ")
+    assert section.finding.endswith(
+        " recurrent l0: no value of its cell is known to be a gate, but it keeps h by a factor "
+        "that is fixed or not known to lie between 0 and 1."
+    )
+    (section,) = report(tiny("rnn"), READ, parts=["gates"]).sections
+    assert section.finding == "recurrent l0 and recurrent l1: its cell has no gates."
 
 
 def broken() -> nn.Module:

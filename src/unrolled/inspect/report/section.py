@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
@@ -121,3 +122,10 @@ def in_words(value: object) -> str:
     if isinstance(value, (tuple, list)):
         return " × ".join(in_words(part) for part in value)
     return str(value)
+
+
+def in_sentence(value: object) -> str:
+    """A number as a sentence has it: three digits, two of what is below 1."""
+    if isinstance(value, float) and math.isfinite(value):
+        value = float(f"{value:.{3 if abs(value) >= 1 else 2}g}")
+    return in_words(value)

@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import torch
 
 from unrolled.data.vocabulary import Vocabulary
-from unrolled.inspect.gates import Gates, gates
+from unrolled.inspect.gates import Gates, GateSeen, gateless, gates
 from unrolled.inspect.neurons import Found as FoundUnit
 from unrolled.inspect.neurons import Neurons, Ranking, neurons
 from unrolled.inspect.report.parts.asked import Asked, Found, joined
-from unrolled.inspect.report.section import Picture, Section, Table, in_words, percent
+from unrolled.inspect.report.section import Picture, Section, Table, in_sentence, percent
 from unrolled.inspect.report.text_view import RankedUnit, StateView, TextView
 
 # How many units of each property the reader is offered.
 _BEST = 4
-# The share of the time from which saturated gates are spoken of.
-_SATURATED = 0.01
+# The share of the time from which open and shut gates are spoken of.
+_OFTEN = 0.1
 # Properties that the last character alone does not show.
 _REMEMBERED = (
     "inside quotes", "inside single quotes", "inside brackets", "bracket depth", "position in line",
@@ -152,21 +153,38 @@ def gates_part(asked: Asked) -> Found:
 
 
 def _lasting(seen: Gates, unit: str) -> str:
-    if not seen.gates:
-        return f"{joined(list(seen.without))}: the cell has no gates."
-    rows = seen.time_constants()
     lasting = [
-        f"{in_words(row['median'])} {unit}s in {row['state']} of {row['layer']} (the longest "
-        f"{in_words(row['longest'])})"
-        for row in rows
+        f"{_spans(row['median'], unit)} in {row['state']} of {row['layer']} (the longest "
+        f"{in_sentence(row['longest'])})"
+        for row in seen.time_constants()
     ]
-    open_ = max(seen.gates, key=lambda gate: float(gate.high.mean()))
-    shut = max(seen.gates, key=lambda gate: float(gate.low.mean()))
+    words = [f"A typical unit keeps what it holds for {joined(lasting)}."] if lasting else []
+    by_words: dict[str, list[str]] = {}
+    for layer, states in seen.without.items():
+        by_words.setdefault(gateless(states), []).append(layer)
+    words += [f"{joined(layers)}: {said}." for said, layers in by_words.items()]
+    return " ".join([*words, _open_or_shut(seen.gates)] if seen.gates else words)
+
+
+def _spans(steps: object, unit: str) -> str:
+    shown = in_sentence(steps)
+    return f"{shown} {unit}{'' if shown == '1' else 's'}"
+
+
+def _open_or_shut(seen: Sequence[GateSeen]) -> str:
+    """Which gates are most often open and shut; what is seldom so is no finding."""
+    open_ = max(seen, key=lambda gate: float(gate.high.mean()))
+    shut = max(seen, key=lambda gate: float(gate.low.mean()))
     opened, closed = float(open_.high.mean()), float(shut.low.mean())
-    words = (
-        f"Most often open is {open_.name} of {open_.layer} ({percent(opened)} of the time), most "
-        f"often shut {shut.name} of {shut.layer} ({percent(closed)})."
-        if max(opened, closed) >= _SATURATED
-        else "The gates are hardly ever wide open or shut."
-    )
-    return f"A typical unit keeps what it holds for {joined(lasting)}. {words}" if rows else words
+    often = percent(_OFTEN)
+    if max(opened, closed) < _OFTEN:
+        return f"No gate is open, and none shut, for {often} of the time."
+    said_open = f"most often open is {open_.name} of {open_.layer} ({percent(opened)} of the time)"
+    said_shut = f"most often shut is {shut.name} of {shut.layer} ({percent(closed)} of the time)"
+    if closed < _OFTEN:
+        words = f"{said_open}; none is shut for {often} of the time"
+    elif opened < _OFTEN:
+        words = f"{said_shut}; none is open for {often} of the time"
+    else:
+        words = f"{said_open}, {said_shut}"
+    return f"Of the gates, {words}."
