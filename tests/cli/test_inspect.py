@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from markupsafe import escape
 
 from command_line import TEXT, Command, Outcome
 from unrolled.data.vocabulary import Vocabulary
@@ -34,6 +35,21 @@ def test_characters_and_the_directory_are_the_users(
     words = ["--only", "equations", "--characters", "77", "-o", tmp_path / "there"]
     assert unrolled("inspect", model, "--text", corpus, *words).status == 0
     assert "corpus.txt, 77 characters." in (tmp_path / "there" / "report.html").read_text("utf-8")
+
+
+def test_what_the_model_does_not_know_is_said(
+    model: Path, tmp_path: Path, unrolled: Command
+) -> None:
+    path = tmp_path / "unk.txt"
+    path.write_text("the fox\nשא the", "utf-8")
+    done = unrolled("inspect", model, "--text", path, "--only", "equations")
+    line = (
+        "The model does not know 2 of the 14 characters, and reads <unk> for each: the first "
+        "is 'ש' (line 2, column 1)."
+    )
+    assert done.out.splitlines()[0] == line
+    page = (model / "inspect" / "report.html").read_text("utf-8")
+    assert f"Read: unk.txt, 14 characters. {escape(line)}" in page
 
 
 # The words after `unrolled inspect MODEL --text FILE`, and the line.

@@ -60,6 +60,35 @@ def test_what_a_vocabulary_has_unk_for_is_marked_and_shown_as_it_is() -> None:
     assert sample.unknown.tolist() == [False, False, True, False]
 
 
+@pytest.mark.parametrize(
+    ("kind", "text", "note"),
+    [
+        ("char", "hello", ""),
+        (
+            "char",
+            "he\nlאd€",
+            "the model does not know 2 of the 7 characters, and reads <unk> for each: the first "
+            "is 'א' (line 2, column 2)",
+        ),
+        (
+            "char",
+            "א",
+            "the model does not know 1 of the 1 character, and reads <unk> for each: the first "
+            "is 'א' (line 1, column 1)",
+        ),
+        (
+            "item",
+            "hello   there hello",
+            "the model does not know 1 of the 3 tokens, and reads <unk> for each: the first "
+            "is 'there' (line 1, column 9)",
+        ),
+        ("byte", "א", ""),
+    ],
+)
+def test_what_a_model_does_not_know_is_counted_and_placed(kind: Kind, text: str, note: str) -> None:
+    assert TextSample.of(model_of(kind, TEXT, unk=True), text).note == note
+
+
 def message(model: nn.Module, text: str, limit: int | None = None, least: int = 1) -> str:
     with pytest.raises((DataError, ValueError, TypeError)) as caught:
         TextSample.of(model, text, limit, least)

@@ -101,6 +101,8 @@ def run(arguments: list[str]) -> int:
         bar.set_description_str("writing the page")
         written = found.write(output, config.image)
         bar.set_description_str("done")
+    if found.warning:
+        print(found.warning)
     for section in found.sections:
         verdict = f"{section.verdict}. " if section.verdict else ""
         print(f"{section.title}: {verdict}{section.finding}")

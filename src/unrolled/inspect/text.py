@@ -2,14 +2,15 @@
 
 A token is shown as the piece of text that it stands for; the pieces joined are the text.  What a
 text has that the model's vocabulary has not is an error that says where it stands, or, where the
-vocabulary has "<unk>", is marked.
+vocabulary has "<unk>", is marked, counted and its first place told.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 
 import numpy as np
 import torch
@@ -37,6 +38,7 @@ class TextSample:
             begins a character is the empty string, the character stands at its last byte.
         places: The character of the text that each token ends in, int64 ``[T]``.
         unknown: Which tokens are "<unk>", bool ``[T]``; their pieces are as the text has them.
+        note: How many these are and where the first stands; empty where there are none.
         before: What the model reads before the text, int64 ``[1]`` or ``[0]``: "<eos>", as before
             every document that it was trained on, where the vocabulary has that.
     """
@@ -46,6 +48,7 @@ class TextSample:
     pieces: tuple[str, ...]
     places: Tensor
     unknown: Tensor
+    note: str
     before: Tensor
 
     @staticmethod
@@ -87,13 +90,15 @@ class TextSample:
         shown = tuple(_SURROGATE.sub("\ufffd", piece) for piece in pieces)
         lengths = np.array([len(piece) for piece in shown])
         places = lengths.cumsum() - np.minimum(lengths, 1)
+        unknown = ids == (-1 if vocabulary.unk is None else vocabulary.unk)
         eos = vocabulary.eos
         return TextSample(
             "".join(shown),
             torch.from_numpy(ids),
             shown,
             torch.from_numpy(np.minimum(places, lengths.sum() - 1)),
-            torch.from_numpy(ids == (-1 if vocabulary.unk is None else vocabulary.unk)),
+            torch.from_numpy(unknown),
+            _note(vocabulary, taken, pieces, unknown),
             torch.tensor([] if eos is None else [eos], dtype=torch.int64),
         )
 
@@ -138,22 +143,49 @@ def _bytes(text: str) -> bytes:
 def _ids(vocabulary: Vocabulary, text: str, pieces: Sequence[str]) -> NDArray[np.int64]:
     if vocabulary.kind == "byte":
         return np.frombuffer(_bytes(text), np.uint8)[: len(pieces)].astype(np.int64)
-    spaced = vocabulary.kind == "item"
-    keys = [piece.removeprefix(" ") for piece in pieces] if spaced else pieces
+    keys = _keys(vocabulary, pieces)
     if vocabulary.unk is None:
         _check_known(vocabulary, text, keys)
     return vocabulary.encode_items(keys).astype(np.int64)
 
 
-def _check_known(vocabulary: Vocabulary, text: str, keys: Sequence[str]) -> None:
-    known = {t for i, t in enumerate(vocabulary.tokens) if i != vocabulary.eos}
-    first: dict[str, int] = {}
+def _keys(vocabulary: Vocabulary, pieces: Sequence[str]) -> Sequence[str]:
+    """What the vocabulary looks up: items without the space between them."""
+    spaced = vocabulary.kind == "item"
+    return [piece.removeprefix(" ") for piece in pieces] if spaced else pieces
+
+
+def _begins(text: str, keys: Sequence[str]) -> Iterator[int]:
+    """The character of the text that each begins at."""
     at = 0
     for key in keys:
         at = text.index(key, at)
+        yield at
+        at += len(key)
+
+
+def _note(
+    vocabulary: Vocabulary, text: str, pieces: Sequence[str], unknown: NDArray[np.bool_]
+) -> str:
+    count = int(unknown.sum())
+    if not count:
+        return ""
+    keys = _keys(vocabulary, pieces)
+    first = int(unknown.argmax())
+    at = next(islice(_begins(text, keys), first, None))
+    n = len(pieces)
+    return (
+        f"the model does not know {count:,} of the {n:,} {vocabulary.unit}{'' if n == 1 else 's'}, "
+        f"and reads {UNK} for each: the first is {keys[first]!r} ({_where(text, at)})"
+    )
+
+
+def _check_known(vocabulary: Vocabulary, text: str, keys: Sequence[str]) -> None:
+    known = {t for i, t in enumerate(vocabulary.tokens) if i != vocabulary.eos}
+    first: dict[str, int] = {}
+    for key, at in zip(keys, _begins(text, keys), strict=True):
         if key not in known:
             first.setdefault(key, at)
-        at += len(key)
     if not first:
         return
     named = [f"{key!r} ({_where(text, at)})" for key, at in list(first.items())[:_NAMED]]

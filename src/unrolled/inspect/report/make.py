@@ -115,6 +115,7 @@ def report(
         f"{_about(model)}. Read: {source}, {len(sample):,} {model.vocabulary.unit}s.",
         tuple(each.section for each in found),
         next((each.text for each in found if each.text is not None), None),
+        f"{sample.note[0].upper()}{sample.note[1:]}." if sample.note else "",
     )
 
 

@@ -34,12 +34,14 @@ class Report:
         about: The model and the text, in a line.
         sections: What each instrument found.
         text: The text to read beside the section ``neurons``, where there is one.
+        warning: What of the text the model does not know; empty where it knows all.
     """
 
     title: str
     about: str
     sections: tuple[Section, ...]
     text: TextView | None = None
+    warning: str = ""
 
     def html(self) -> str:
         """The page: all in one file, which asks nothing of the network.
@@ -48,7 +50,8 @@ class Report:
             UserError: where matplotlib is not installed and there are pictures.
         """
         pictures = {p.name: _inline(p) for section in self.sections for p in section.pictures}
-        return render(self.title, self.about, self.sections, self.text, pictures)
+        about = f"{self.about} {self.warning}".rstrip()
+        return render(self.title, about, self.sections, self.text, pictures)
 
     def write(self, directory: str | os.PathLike[str], image: style.Format = "png") -> list[Path]:
         """Writes ``report.html`` and the figures.
