@@ -176,7 +176,7 @@ def test_a_property_that_never_changes_is_said_so() -> None:
 def test_what_was_found_is_said_in_words_and_as_a_table(seen: Neurons) -> None:
     assert str(seen).splitlines()[0] == (
         f"inside quotes: recurrent l0 h[{QUOTE}], high: AUC 1.000 on the second half of the text, "
-        "held out (1.000 on the first, by which it was found)"
+        "held out (1.000 on the first, by which it was found); better than chance (p = 0.0033)"
     )
     row = seen.table()[0]
     assert row == {
@@ -186,8 +186,35 @@ def test_what_was_found_is_said_in_words_and_as_a_table(seen: Neurons) -> None:
         "first half": 1.0,
         "second half": 1.0,
         "sign": 1,
+        "p-value": 1 / (len(seen.sample) - len(seen.sample) // 2),
+        "better than chance": True,
     }
     assert seen.best() in {Unit("recurrent l0", "h", k) for k in (COUNTER, QUOTE, LINE)}
+
+
+def test_what_the_second_half_contradicts_is_no_better_than_chance() -> None:
+    text = some_text()
+    depth = np.asarray(PROPERTIES["bracket depth"](text))
+    turned = np.where(np.arange(len(text)) < len(text) // 2, depth, -depth)
+    found = neurons(counting_model(), text, {"turned": turned})
+    first = found.rankings["turned"].units[0]
+    assert (first.unit.index, first.held_out) == (COUNTER, pytest.approx(-1))
+    row = found.table()[-1]
+    assert (row["p-value"], row["better than chance"]) == (1.0, False)
+    assert str(found).splitlines()[-1] == (
+        f"turned: recurrent l0 h[{COUNTER}], rises with it: Spearman -1.000 on the second half of "
+        "the text, held out (1.000 on the first, by which it was found); no better than chance "
+        "(p = 1)"
+    )
+
+
+def test_noise_is_seldom_better_than_chance() -> None:
+    generator = np.random.default_rng(1)
+    text = some_text()
+    noise = {f"noise {k}": generator.random(len(text)) < 0.3 for k in range(40)}
+    rows = neurons(counting_model(), text, noise).table()[-len(noise) :]
+    # At 1 % each: three or more of 40 in 1 of 130 drawings.
+    assert sum(bool(row["better than chance"]) for row in rows) <= 2
 
 
 def message(model: Any, text: Any, properties: Any = None) -> str:

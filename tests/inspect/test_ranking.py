@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from unrolled.inspect.ranking import auc, ranks, scores, spearman
+from unrolled.inspect.ranking import auc, chance, ranks, scores, spearman
 
 N, UNITS = 41, 7
 EPS = torch.finfo(torch.float64).eps
@@ -84,3 +84,43 @@ def test_extremes() -> None:
     assert by_quantity.scores.tolist() == pytest.approx([1, -1, 0])
     assert found["constant"] is found["always"] is None
     assert scores(torch.zeros(0, 3), {"mask": torch.zeros(0)}) == {"mask": None}
+
+
+@pytest.mark.parametrize("n", [2, 3, 40, 41])
+@pytest.mark.parametrize("sign", [1, -1])
+@pytest.mark.parametrize("ties", [False, True])
+def test_chance_is_the_share_of_shifts_that_score_as_well(n: int, sign: int, ties: bool) -> None:
+    torch.manual_seed(n)
+    unit = torch.randint(0, 4, (n,)).float() if ties else torch.randn(n)
+    quantity = torch.randint(0, 3, (n,)).double() if ties else torch.randn(n).double()
+    mask = torch.rand(n) < 0.4
+    mask[:2] = torch.tensor([True, False])
+    for target, score in ((mask, auc), (quantity, spearman)):
+        ranked = ranks(unit.unsqueeze(1))
+        each = [sign * float(score(ranked, target.roll(k))) for k in range(n)]
+        plain = sum(s >= each[0] - 1e-12 for s in each) / n
+        assert chance(unit, target, sign) == plain
+
+
+def test_a_unit_that_is_the_property_is_as_good_at_its_periods_alone() -> None:
+    unit = torch.arange(60) % 20
+    assert chance(unit, unit, 1) == 3 / 60
+    assert chance(-unit, unit, -1) == 3 / 60
+    assert chance(-unit, unit == 0, 1) == 3 / 60
+    assert chance(torch.zeros(60), unit, 1) == 1
+
+
+def test_slow_units_and_slow_properties_pass_as_seldom_as_they_should() -> None:
+    torch.manual_seed(0)
+    drawn, n, level = 300, 400, 0.05
+    # Each keeps 0.95 of itself: neighbours are alike, so that ranks correlate by chance.
+    noise = torch.randn(n + 100, 2, drawn)
+    for t in range(1, len(noise)):
+        noise[t] += 0.95 * noise[t - 1]
+    unit, target = noise[100:].unbind(1)
+    passed = sum(chance(unit[:, k], target[:, k], 1) <= level for k in range(drawn))
+    # The mean of a binomial, and four of its deviations.
+    assert abs(passed - level * drawn) <= 4 * (level * (1 - level) * drawn) ** 0.5
+    correlated = torch.stack([spearman(ranks(unit[:, k : k + 1]), target[:, k]) for k in range(50)])
+    # Of independent samples, 1.645 / sqrt(n) would be passed by one in twenty.
+    assert (correlated > 1.645 / n**0.5).double().mean() > 0.2

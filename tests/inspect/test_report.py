@@ -1,6 +1,7 @@
 """The whole report, of all instruments: its sections, files and errors."""
 
 import math
+import random
 import re
 from pathlib import Path
 
@@ -14,9 +15,11 @@ from unrolled.errors import DataError, ModelError
 from unrolled.inspect import Report, report
 from unrolled.inspect.decay import Decay, Verdict
 from unrolled.inspect.gradient_flow import Curve, GradientFlow, LayerFlow
+from unrolled.inspect.neurons import Found, Ranking, Unit
 from unrolled.inspect.report import PARTS, Section, Table
 from unrolled.inspect.report.page import render
 from unrolled.inspect.report.parts import gradients
+from unrolled.inspect.report.parts.text import follows
 from unrolled.inspect.report.section import in_words
 
 READ = TEXT * 12
@@ -160,6 +163,44 @@ def test_a_text_of_a_few_characters(length: int) -> None:
     found = report(tiny(), TEXT[:length])
     assert [section.name for section in found.sections] == WITHOUT_RUN
     found.html()
+
+
+def lead(text: str) -> str:
+    (section,) = report(tiny(), text, parts=["neurons"]).sections
+    return section.finding.removesuffix("a character.").rpartition(" The text takes ")[0]
+
+
+def test_a_unit_is_named_where_it_is_better_than_chance_alone() -> None:
+    assert lead("h") == NOT_JUDGED
+    assert lead(TEXT * 12) == (
+        "The text is too short to tell whether a unit follows any property of it better than "
+        "chance: that takes 200 characters."
+    )
+    mixed = random.Random(0).choices(["hello", "world", " ", " ", "\n"], k=200)
+    named = r"Unit \d of [hc] in recurrent l[01] follows “.*” best of all \(it .*\): .* 0\.\d\d\."
+    assert re.fullmatch(named, lead("".join(mixed)))
+    # Each line as the one before it: there are 12 different shifts.
+    assert lead(TEXT * 20) == "No unit follows any property of this text better than chance."
+
+
+NOT_JUDGED = "No property of the text changes in both of its halves, so no unit could be judged."
+
+
+@pytest.mark.parametrize(
+    ("values", "sign", "words"),
+    [
+        (torch.tensor([True, False]), 1, "is high there): AUC 0.81."),
+        (torch.tensor([True, False]), -1, "is low there): AUC 0.81."),
+        (torch.tensor([1.0, 2.0]), 1, "rises with it): Spearman 0.81."),
+        (torch.tensor([1.0, 2.0]), -1, "falls with it): Spearman 0.81."),
+    ],
+)
+def test_how_a_unit_follows_a_property(values: torch.Tensor, sign: int, words: str) -> None:
+    found = Found(Unit("l0", "c", 15), 0.9, 0.81, sign)
+    measure = "AUC" if values.dtype == torch.bool else "Spearman"
+    assert follows(Ranking("some", values, measure, (found,), ""), found) == (
+        f"Unit 15 of c in l0 follows “some” best of all (it {words}"
+    )
 
 
 def held(*biases: float) -> str:

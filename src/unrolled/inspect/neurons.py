@@ -4,7 +4,8 @@ Units whose activation shows whether the text is inside quotes, how long a line 
 like were found by Karpathy, Johnson and Fei-Fei ("Visualizing and understanding recurrent
 networks", 2015), and looked for by hand in LSTMVis (Strobelt et al. 2018).  Here each unit is
 ranked by how well it tells the property on one half of the text, and what is reported of it was
-measured on the other half (:mod:`unrolled.inspect.ranking`).
+measured on the other half, with whether that is better than chance
+(:mod:`unrolled.inspect.ranking`).
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from torch import Tensor, nn
 
 from unrolled.inspect.expected import Expected, Expecting
 from unrolled.inspect.properties import PROPERTIES
-from unrolled.inspect.ranking import HalfScores, Measure, scores
+from unrolled.inspect.ranking import HalfScores, Measure, chance, scores
 from unrolled.inspect.reading import LayerSteps, Progress, read_text
 from unrolled.inspect.text import TextSample
 
@@ -30,6 +31,10 @@ if TYPE_CHECKING:
 
 Property = Callable[[str], ArrayLike] | ArrayLike
 """A function of the text, or values for each of its characters or tokens: masks or quantities."""
+
+
+LEVEL = 0.01
+"""Better than chance is what chance is as good as in no more than this share of the shifts."""
 
 
 @dataclass(frozen=True)
@@ -102,6 +107,18 @@ class Neurons:
         """A unit's activation after each token ``[T]``."""
         return self.states[unit.layer, unit.state][:, unit.index]
 
+    def p_value(self, ranking: Ranking, found: Found) -> float:
+        """How often a unit's score on the second half is reached by chance.
+
+        That is the share of all circular shifts of the property over the second half
+        (:func:`unrolled.inspect.ranking.chance`); up to :data:`LEVEL` it is better than chance.
+        NaN where there is no such score.
+        """
+        if math.isnan(found.held_out):
+            return math.nan
+        second = slice(len(ranking.values) // 2, None)
+        return chance(self.values(found.unit)[second], ranking.values[second], found.sign)
+
     def table(self, best: int = 1) -> list[dict[str, str | int | float]]:
         """The best units of each property that was ranked, a row each."""
         return [
@@ -112,9 +129,12 @@ class Neurons:
                 "first half": found.sought,
                 "second half": found.held_out,
                 "sign": found.sign,
+                "p-value": p,
+                "better than chance": p <= LEVEL,
             }
             for r in self.rankings.values()
             for found in r.units[:best]
+            for p in [self.p_value(r, found)]
         ]
 
     def __str__(self) -> str:
@@ -129,10 +149,13 @@ class Neurons:
             against = "low" if r.measure == "AUC" else "falls with it"
             which = follows if top.sign > 0 else against
             held = f"{top.held_out:.3f} on the second half of the text, held out"
+            p = self.p_value(r, top)
+            verdict = f"{'' if p <= LEVEL else 'no '}better than chance (p = {p:.2g})"
+            known = not math.isnan(p)
             lines.append(
-                f"{r.name}: {top.unit}, {which}: {r.measure} "
-                f"{r.note if math.isnan(top.held_out) else held} ({top.sought:.3f} on the first, "
-                "by which it was found)"
+                f"{r.name}: {top.unit}, {which}: {r.measure} {held if known else r.note} "
+                f"({top.sought:.3f} on the first, by which it was found)"
+                f"{f'; {verdict}' if known else ''}"
             )
         return "\n".join(lines)
 
@@ -162,9 +185,9 @@ class Neurons:
                 raise ValueError(f"expected heat map or text, got {picture!r}")
 
     def best(self) -> Unit:
-        """The unit that is furthest from chance on held-out text; the first where none is known."""
+        """The unit with the best score on held-out text; the first where none is known."""
         known = [
-            (abs(2 * f.held_out - 1) if r.measure == "AUC" else abs(f.held_out), f.unit)
+            (2 * f.held_out - 1 if r.measure == "AUC" else f.held_out, f.unit)
             for r in self.rankings.values()
             for f in r.units[:1]
             if not math.isnan(f.held_out)
