@@ -183,6 +183,16 @@ def test_a_unit_is_named_where_it_is_better_than_chance_alone() -> None:
     assert lead(TEXT * 20) == "No unit follows any property of this text better than chance."
 
 
+def test_measures_are_explained_with_their_sign(whole: Report) -> None:
+    explained = whole.sections[0].notes[0]
+    assert (
+        "AUC is the probability that a unit is higher (sign 1) or lower (sign −1) where the "
+        "property holds than where it does not: 0.5 is chance, 1 is perfect, and below 0.5 the "
+        "halves contradict each other."
+    ) in explained
+    assert "Spearman's rank correlation, times the sign, is for" in explained
+
+
 NOT_JUDGED = "No property of the text changes in both of its halves, so no unit could be judged."
 
 

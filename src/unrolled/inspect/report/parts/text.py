@@ -33,10 +33,12 @@ def neurons_part(asked: Asked) -> Found:
     bits = float(seen.expected.surprise.nanmean())
     missing = [f"“{r.name}”: {r.note}" for r in seen.rankings.values() if r.note]
     notes = [
-        "Units are ranked on the first half of the text; what is said of them was measured on the "
-        "second half. AUC is the probability that a unit is higher where the property holds than "
-        "where it does not: 0.5 is chance, 1 is perfect. Spearman's rank correlation is for "
-        "properties that are numbers: 0 is chance, 1 is perfect.",
+        "Units are ranked on the first half of the text, which also fixes their sign; what is said "
+        "of them was measured on the second half. AUC is the probability that a unit is higher "
+        "(sign 1) or lower (sign −1) where the property holds than where it does not: 0.5 is "
+        "chance, 1 is perfect, and below 0.5 the halves contradict each other. Spearman's rank "
+        "correlation, times the sign, is for properties that are numbers: 0 is chance, 1 is "
+        "perfect, and below 0 the halves contradict each other.",
         "Better than chance: the property is shifted in a circle over the second half, by each of "
         f"its {_held_out(seen):,} {unit}s in turn, which leaves its runs as long as they are. The "
         "p-value is the share of the shifts at which the unit tells it as well as it does "
