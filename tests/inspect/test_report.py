@@ -3,6 +3,7 @@
 import math
 import random
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -177,7 +178,7 @@ def test_a_unit_is_named_where_it_is_better_than_chance_alone() -> None:
         "chance: that takes 200 characters."
     )
     mixed = random.Random(0).choices(["hello", "world", " ", " ", "\n"], k=200)
-    named = r"Unit \d of [hc] in recurrent l[01] follows “.*” best of all \(it .*\): .* 0\.\d\d\."
+    named = r"Unit \d of [hc] in recurrent l[01] follows “.*” .*best of all \(it .*\): .* 0\.\d\d\."
     assert re.fullmatch(named, lead("".join(mixed)))
     # Each line as the one before it: there are 12 different shifts.
     assert lead(TEXT * 20) == "No unit follows any property of this text better than chance."
@@ -210,6 +211,10 @@ def test_how_a_unit_follows_a_property(values: torch.Tensor, sign: int, words: s
     measure = "AUC" if values.dtype == torch.bool else "Spearman"
     assert follows(Ranking("some", values, measure, (found,), ""), found) == (
         f"Unit 15 of c in l0 follows “some” best of all (it {words}"
+    )
+    weak = replace(found, held_out=0.49)
+    assert "follows “some” weakly, but best of all (it " in follows(
+        Ranking("some", values, measure, (weak,), ""), weak
     )
 
 

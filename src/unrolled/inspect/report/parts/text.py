@@ -17,6 +17,8 @@ from unrolled.inspect.report.text_view import RankedUnit, StateView, TextView
 
 # How many units of each property the reader is offered.
 _BEST = 4
+# Of what a score can be beyond chance, up to 1: better than chance, yet weak below it.
+_WEAK = 0.5
 # The share of the time from which open and shut gates are spoken of.
 _OFTEN = 0.1
 # Properties that the last character alone does not show.
@@ -100,9 +102,10 @@ def follows(ranking: Ranking, found: FoundUnit) -> str:
     else:
         how = f"{'rises' if found.sign > 0 else 'falls'} with it"
     unit = found.unit
+    weakly = "" if _beyond_chance(ranking, found) >= _WEAK else "weakly, but "
     return (
-        f"Unit {unit.index} of {unit.state} in {unit.layer} follows “{ranking.name}” best of all "
-        f"(it {how}): {_score(ranking, found)}."
+        f"Unit {unit.index} of {unit.state} in {unit.layer} follows “{ranking.name}” {weakly}best "
+        f"of all (it {how}): {_score(ranking, found)}."
     )
 
 
