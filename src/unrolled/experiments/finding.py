@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-Verdict = Literal["holds", "holds in part", "does not hold", "not decided"]
+Verdict = Literal["holds", "holds in part", "does not hold", "not shown"]
 
 Progress = Callable[[str, float], None]
 """Told what is being done, and the share of the whole that is done."""

@@ -292,7 +292,7 @@ def _faster(result: Result, name: str, claim: str, *, reverse: bool = False) -> 
         verdict = _decided(target.low > 1, target.high < 1)
     else:
         verdict = _decided(update.high < 1 and target.high < 1, update.low >= 1 and target.low >= 1)
-        if verdict == "not decided" and (update.high < 1 or target.high < 1):
+        if verdict == "not shown" and (update.high < 1 or target.high < 1):
             verdict = "holds in part"
     return Finding(
         claim,
@@ -304,7 +304,7 @@ def _faster(result: Result, name: str, claim: str, *, reverse: bool = False) -> 
 
 
 def _decided(holds: bool, fails: bool) -> Verdict:
-    return "holds" if holds else "does not hold" if fails else "not decided"
+    return "holds" if holds else "does not hold" if fails else "not shown"
 
 
 def _comparable(result: Result) -> Finding:

@@ -81,9 +81,9 @@ EXPERIMENTS: dict[str, Experiment] = {
         memory,
         "Short-term memory",
         "What is the longest lag that each cell learns to bridge within a fixed budget?",
-        "The longest lag that each cell bridges: a mark for each start, a bar to the median. An "
-        "arrow says that there was no longer lag to try, an open mark that the shortest was not "
-        "bridged.",
+        "The longest lag that each cell bridges: a mark for each start, a bar to the worst of "
+        "them. An arrow says that there was no longer lag to try, an open mark that the shortest "
+        "was not bridged.",
         pictures.memory,
     ),
     "counting": _of(

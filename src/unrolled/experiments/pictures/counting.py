@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import statistics
 from typing import TYPE_CHECKING
 
 from unrolled.experiments.counting import CELLS_TRIED, LANGUAGES, Result
@@ -21,7 +22,7 @@ def counting(result: Result) -> Figure:
     for column, language in enumerate(LANGUAGES):
         reach, unit = panels[:, column]
         found = {c: [one.right for one in result.of(language, c)] for c in CELLS_TRIED}
-        bars(reach, found, least=0.7, most=tested)
+        bars(reach, found, statistics.median_low, least=0.7, most=tested)
         reach.axhline(trained, color="black", ls="--", lw=1)
         reach.text(-0.55, trained * 1.08, "longest learned from", va="bottom", fontsize=8)
         reach.set_ylim(0.5, tested * 2)

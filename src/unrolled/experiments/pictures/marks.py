@@ -1,9 +1,8 @@
-"""A bar to the median, and a mark for each start."""
+"""A mark for each start, and a bar to what stands for them all."""
 
 from __future__ import annotations
 
-import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from unrolled.inspect import style
@@ -20,20 +19,27 @@ LOOKS = {
 """Colour, dashes and hatches of each cell, the same in all figures."""
 
 
-def bars(axes: Axes, values: Mapping[str, Sequence[float]], *, least: float, most: float) -> None:
+def bars(
+    axes: Axes,
+    values: Mapping[str, Sequence[float]],
+    bar: Callable[[Sequence[float]], float],
+    *,
+    least: float,
+    most: float,
+) -> None:
     """Bars over names, on a logarithmic axis.
 
     Args:
         axes: Where.
         values: Those of each name, one a start.
+        bar: Gives the one that a bar goes to.
         least: What is below is shown there, open.
         most: What is there or above is shown with an arrow.
     """
     for place, (name, of) in enumerate(values.items()):
-        middle = statistics.median_low(of)
         colour, _, hatch = LOOKS[name]
         axes.bar(
-            place, max(middle, least), width=0.6, color=colour, alpha=0.55, hatch=hatch,
+            place, max(bar(of), least), width=0.6, color=colour, alpha=0.55, hatch=hatch,
             edgecolor=colour, label=name,
         )  # fmt: skip
         for k, value in enumerate(of):

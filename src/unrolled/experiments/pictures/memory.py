@@ -19,7 +19,7 @@ def memory(result: Result) -> Figure:
     for axes, problem in zip(panels, SOLVED, strict=True):
         lags = result.lags(problem)
         found = {cell: result.longest(problem, cell) for cell in CELLS_TRIED}
-        bars(axes, found, least=lags[0] / 2, most=lags[-1])
+        bars(axes, found, min, least=lags[0] / 2, most=lags[-1])
         axes.set_yticks(lags, [str(lag) for lag in lags])
         axes.minorticks_off()
         axes.set_ylim(lags[0] / 3, lags[-1] * 1.8)
