@@ -78,9 +78,21 @@ def test_vanishing_says_what_the_numbers_say() -> None:
     ]  # fmt: skip
     better = {"RNN sigmoid": 0.7, **dict.fromkeys(gates, 0.8), "LSTM forget bias 1": 0.99}
     assert verdicts(better) == [
-        "holds", "holds in part", "holds in part", "holds", "holds in part", "holds", "holds",
+        "holds", "holds in part", "holds in part", "holds", "holds in part", "holds", "not shown",
     ]  # fmt: skip
     assert verdicts({"RNN tanh": 0.99})[0] == "does not hold"
+
+
+def test_what_is_said_of_gradients_is_said_of_them_before_training() -> None:
+    found = vanishing.findings(vanishing.run(TINY["vanishing"], 0))
+    for finding in found:
+        words = f"{finding.claim} {finding.measured}"
+        assert "before training" in words.lower() or "weights at the start" in words
+        assert "solve" not in finding.claim or "before training" in finding.claim
+    assert found[-1].measured.endswith(
+        "That is the gradient before training; whether such a start learns to bridge more is what "
+        "unrolled experiment memory measures."
+    )
 
 
 def test_the_networks_start_as_they_are_called() -> None:
