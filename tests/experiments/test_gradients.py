@@ -157,14 +157,47 @@ def test_exploding_says_what_the_numbers_say() -> None:
         return [f.verdict for f in exploding.findings(result)]
 
     assert said(courses(0.9, 0.1, (1, 1, 100))) == [
-        "holds", "holds", "does not hold", "does not hold", "holds", "holds",
+        "holds", "holds", "does not hold", "does not hold", "does not hold", "holds", "holds",
     ]  # fmt: skip
     assert said(courses(0.1, 0.9, (1, 1, 3))) == [
-        "holds in part", "holds in part", "does not hold", "does not hold", "does not hold",
-        "does not hold",
+        "holds in part", "holds in part", *["does not hold"] * 5,
     ]  # fmt: skip
     assert said(courses(math.nan, 0.5, (1, 1, 1)))[-2:] == ["holds", "holds"]
     assert (
         "3 of 3 trainings with relu"
-        in exploding.findings(courses(math.nan, 0.5, (1, 1, 1)))[3].measured
+        in exploding.findings(courses(math.nan, 0.5, (1, 1, 1)))[4].measured
     )
+
+
+def test_all_scales_past_1_are_compared() -> None:
+    made = courses(0.9, 0.1, (1, 1, 100))
+    middle = [replace(c, gain=1.5, norms=(1.5, 30.0)) for c in made.courses if c.gain == 1.0]
+    budget = replace(made.budget, gains=(0.9, 1.0, 1.5, 2.0))
+    found = exploding.findings(exploding.Result(budget, (*made.courses, *middle)))[0]
+    assert found.verdict == "holds in part"
+    assert found.measured == (
+        "Before training, beside the gradient norm with the matrix scaled by 1 (1), it is 1.5 "
+        "times as large where it is scaled by 1.5 (1.5; without any saturation it would be 26 "
+        "times) and 100 times as large where it is scaled by 2 (100; without any saturation it "
+        "would be 2.6e+02 times); medians of 1 start. It holds where each is more than 10 times as "
+        "large, in part where one is more than 2 times."
+    )
+
+
+def test_tanh_and_relu_have_a_growth_each() -> None:
+    made = courses(0.9, 0.1, (1, 1, 100))
+    grown = {"tanh": (4.0, 40.0), "relu": (600.0, 500.0)}
+    below = [
+        replace(c, seed=k, norms=(2.0, 2.0 * growth))
+        for c in made.courses
+        if c.gain == 0.9
+        for k, growth in enumerate(grown[c.nonlinearity])
+    ]
+    rest = [c for c in made.courses if c.gain != 0.9]
+    result = exploding.Result(replace(made.budget, starts=2), (*rest, *below))
+    tanh, relu = exploding.findings(result)[2:4]
+    assert (tanh.verdict, relu.verdict) == ("holds in part", "does not hold")
+    assert "rose to 22 times that of the start" in tanh.measured
+    assert "(median of 2 starts, from 4 to 40), in 1 of 2 to more than 10 times." in tanh.measured
+    assert "rose to 550 times that of the start" in relu.measured
+    assert "training changes" not in tanh.measured + relu.measured
