@@ -242,8 +242,21 @@ def test_speed_says_what_the_numbers_say() -> None:
 
     assert said(GRU=0.5, RNN=0.5) == [
         "holds" if len("GRU") < len("LSTM") else "does not hold",
-        "holds", "does not hold", "does not hold", "holds", "holds in part",
+        "holds", "does not hold", "holds", "holds", "holds in part",
     ]  # fmt: skip
-    assert said(GRU=2.0, RNN=2.0)[1:4] == ["does not hold", "does not hold", "holds"]
+    assert said(GRU=2.0, RNN=2.0)[1:4] == ["does not hold"] * 3
+    rnn = speed.findings(timed({"RNN": 0.5}, {}))[3]
+    assert rnn.claim == "RNNs, with fewer operations, are faster to train than LSTMs."
+    assert rnn.measured.startswith("Beside the LSTM's in the same round, an update of the RNN ")
     different = speed.findings(timed({"GRU": 0.5}, {"GRU": 2.5, "LSTM": 2.0}))
     assert [f.verdict for f in different[-2:]] == ["does not hold", "holds"]
+
+
+def test_rounds_that_disagree_show_nothing() -> None:
+    result = timed({}, {})
+    disagree = {0: 0.5, 1: 4.0}
+    made = [
+        replace(one, seconds=disagree[one.round] if one.network == "GRU" else 1.0)
+        for one in result.timed
+    ]
+    assert speed.findings(replace(result, timed=tuple(made)))[1].verdict == "not shown"
