@@ -58,6 +58,11 @@ CASES: dict[str, tuple[Records, str]] = {
         "The loss was nan at step 460 with a learning rate of 0.004: lower the learning rate, "
         "lengthen the warmup, or clip at a smaller norm.",
     ),
+    "too few lines": (
+        run()[:4],
+        "The run has 4 lines of metrics in 40 steps, and below 5 there are too few to say how it "
+        "went: log more often (--log-every 2), or train longer.",
+    ),
     "diverged": (
         run(lambda t: FALLS(t) + 40 * max(0.0, t - 0.6) ** 2),
         "The training loss rose to 4.94 in the last fifth of the lines, from 1.04 in fifth 3: the "
@@ -162,6 +167,49 @@ def test_a_rule_of_units_speaks_alone(name: str) -> None:
 
 def test_each_rule_has_its_case() -> None:
     assert [rule.name for rule in RULES] == [*CASES, *UNIT_CASES]
+
+
+@pytest.mark.parametrize("count", range(1, 8))
+def test_of_fewer_than_five_lines_nothing_else_is_said(count: int) -> None:
+    found = health(run(gradient_norm=lambda t: 1e-9, update_ratio=lambda t: 0.5)[:count])
+    if count >= 5:
+        assert [a.name for a in found.advice] == ["learning rate high", "no gradient"]
+        assert found.verdict == "Worth a look"
+    else:
+        assert [a.name for a in found.advice] == ["too few lines"]
+        assert found.verdict == "Too few lines to say"
+    assert health(run()[: 2 + count]).verdict == (
+        "Healthy" if 2 + count >= 5 else "Too few lines to say"
+    )
+
+
+def test_a_loss_that_broke_and_units_are_said_of_a_single_line_too() -> None:
+    broke = run(lambda t: math.nan if t > 0.03 else 3.0)[:4]
+    assert [a.name for a in health(broke).advice] == ["not finite"]
+    assert health(broke).verdict == "Worth a look"
+    found = health(run()[:1], UNIT_CASES["dead relu"][0], X)
+    assert [a.name for a in found.advice] == ["too few lines", "dead relu"]
+    assert found.verdict == "Too few lines to say"
+
+
+def test_a_run_that_broke_at_once_with_validations_can_be_read() -> None:
+    records = run(lambda t: math.inf, validation=lambda t: 2 + t)
+    assert [a.name for a in health(records).advice] == ["not finite"]
+
+
+def test_few_points_are_marked_over_whole_steps() -> None:
+    def drawn(records: Records) -> Any:
+        figure = health(records).plot()
+        figure.canvas.draw()
+        return figure.axes[0]
+
+    for count in (1, 2, 3):
+        axes = drawn([{**record, "step": k + 1} for k, record in enumerate(run()[:count])])
+        assert axes.lines[0].get_marker() == "o"
+        assert all(float(tick).is_integer() for tick in axes.get_xticks())
+        assert axes.get_xlim()[0] == 0
+        assert axes.get_xlim()[1] >= count
+    assert drawn(run()).lines[0].get_marker() in ("", "None")
 
 
 def test_a_run_that_goes_well_needs_nothing() -> None:

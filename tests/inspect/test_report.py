@@ -379,3 +379,16 @@ def test_words_of_a_section_are_escaped() -> None:
 )
 def test_entries_in_words(value: object, words: str) -> None:
     assert in_words(value) == words
+
+
+def test_a_run_of_a_single_line_is_not_called_healthy(tmp_path: Path) -> None:
+    (tmp_path / "training").mkdir()
+    line = '{"split": "train", "step": 20, "loss": 4.416}\n'
+    (tmp_path / "training" / "metrics.jsonl").write_text(line)
+    (section,) = report(tiny(), READ, parts=["health"], run=tmp_path).sections
+    assert (section.verdict, section.tone) == ("Too few lines to say", "plain")
+    assert section.finding == (
+        "At step 20 the training loss was 4.416. The run has 1 line of metrics in 20 steps, and "
+        "below 5 there are too few to say how it went: log more often (--log-every 1), or train "
+        "longer."
+    )

@@ -10,16 +10,19 @@ import os
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from torch import Tensor, nn
 
 from unrolled.inspect.course import Course, Line, course_of, read_course
-from unrolled.inspect.health_rules import Advice, advise
+from unrolled.inspect.health_rules import TOO_FEW_LINES, Advice, advise
 from unrolled.inspect.units import Units, units
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+
+
+Verdict = Literal["Healthy", "Worth a look", "Too few lines to say"]
 
 
 @dataclass(frozen=True)
@@ -35,6 +38,13 @@ class Health:
     course: Course
     units: tuple[Units, ...]
     advice: tuple[Advice, ...]
+
+    @property
+    def verdict(self) -> Verdict:
+        """Whether there is something to try, or too little was logged to tell."""
+        if any(advice.name == TOO_FEW_LINES for advice in self.advice):
+            return "Too few lines to say"
+        return "Worth a look" if self.advice else "Healthy"
 
     def table(self) -> list[dict[str, str]]:
         """Rows of ``what``, ``first``, ``middle`` (the median) and ``last``."""

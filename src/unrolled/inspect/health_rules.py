@@ -26,6 +26,9 @@ FALLING = 0.03
 """The share of all that the loss fell, which the last fifth still brought."""
 OVERFIT = 0.1
 """The share of all that the validation loss fell, by which it rose again."""
+FEWEST = 5
+"""The lines of metrics below which nothing is said of how a run went."""
+_USUAL_LINES = 20
 MANY = 0.05
 """The share of a layer's units from which those that do nothing are said."""
 
@@ -41,11 +44,13 @@ class Rule:
         name: Of what is wrong.
         measure: Gives the numbers that the text shows, or None.
         text: What was measured and what to try, with places for the numbers.
+        lines: The finite lines of metrics that it takes.
     """
 
     name: str
     measure: Measure
     text: str
+    lines: int = FEWEST
 
 
 @dataclass(frozen=True)
@@ -66,7 +71,8 @@ class Advice:
 
 def advise(course: Course, found: Sequence[Units]) -> tuple[Advice, ...]:
     """What all rules say of a run."""
-    said = ((rule, rule.measure(course, found)) for rule in RULES)
+    lines = len(course.finite())
+    said = ((rule, rule.measure(course, found)) for rule in RULES if lines >= rule.lines)
     return tuple(
         Advice(rule.name, rule.text.format_map(facts)) for rule, facts in said if facts is not None
     )
@@ -80,6 +86,16 @@ def _not_finite(course: Course, _: Sequence[Units]) -> Facts | None:
     value = bad.loss if what == "loss" else bad.gradient_norm
     at = f" with a learning rate of {bad.learning_rate:.2g}" if bad.learning_rate else ""
     return {"what": what, "value": f"{value}", "step": bad.step, "at": at}
+
+
+def _too_few_lines(course: Course, found: Sequence[Units]) -> Facts | None:
+    lines = course.finite()
+    if len(lines) >= FEWEST or _not_finite(course, found):
+        return None
+    steps = lines[-1].step
+    count = f"{len(lines)} line{'' if len(lines) == 1 else 's'}"
+    every = max(1, steps // _USUAL_LINES)
+    return {"count": count, "steps": steps, "fewest": FEWEST, "every": every}
 
 
 def _beyond(a: Part, b: Part, errors: float = 2.0) -> bool:
@@ -215,11 +231,19 @@ def _highest_rate(course: Course) -> float:
     return max((line.learning_rate or 0.0 for line in course.lines), default=0.0)
 
 
+TOO_FEW_LINES = "too few lines"
 RULES = (
     Rule(
         "not finite", _not_finite,
         "The {what} was {value} at step {step:,}{at}: lower the learning rate, lengthen the "
         "warmup, or clip at a smaller norm.",
+        lines=0,
+    ),
+    Rule(
+        TOO_FEW_LINES, _too_few_lines,
+        "The run has {count} of metrics in {steps:,} steps, and below {fewest} there are too few "
+        "to say how it went: log more often (--log-every {every}), or train longer.",
+        lines=0,
     ),
     Rule(
         "diverged", _diverged,
@@ -274,20 +298,24 @@ RULES = (
         "saturated tanh", _at_their_ends("tanh", lambda u: u.either),
         "Units of tanh are beyond ±0.99 nearly always and pass hardly any gradient: {where}. "
         "Smaller starting weights, a lower learning rate, or layer normalisation.",
+        lines=0,
     ),
     Rule(
         "dead relu", _at_their_ends("relu", lambda u: u.low),
         "Units of relu are 0 nearly always and learn nothing: {where}. A lower learning rate, "
         "larger starting biases, or a recurrent matrix that starts as the identity.",
+        lines=0,
     ),
     Rule(
         "shut gates", _at_their_ends("sigmoid", lambda u: u.low),
         "Gates are shut (below 0.01) nearly always: {where}. What they let in or keep is lost; try "
         "a higher starting bias of the gate, or a lower learning rate.",
+        lines=0,
     ),
     Rule(
         "open gates", _at_their_ends("sigmoid", lambda u: u.high),
         "Gates are open (above 0.99) nearly always: {where}. Where such a gate keeps a state, "
         "that state never forgets, which may be meant; else a lower starting bias of the gate.",
+        lines=0,
     ),
 )  # fmt: skip

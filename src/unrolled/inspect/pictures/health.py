@@ -17,8 +17,14 @@ if TYPE_CHECKING:
     from unrolled.inspect.health import Health
 
 
+_FEW = 10
+"""The points up to which a line marks each: of a single one there is no line."""
+
+
 def picture(health: Health) -> Figure:
     """A panel for each figure that the run has, below each other over one axis of steps."""
+    from matplotlib.ticker import MaxNLocator
+
     course = health.course
     lines = course.finite()
     drawn = [_loss]
@@ -33,6 +39,9 @@ def picture(health: Health) -> Figure:
     figure = style.figure(1.0 + 2.1 * len(drawn) + bars)
     ratios = [2.1] * len(drawn) + ([bars] if below else [])
     panels = figure.subplots(len(ratios), 1, squeeze=False, height_ratios=ratios)[:, 0]
+    last = max(line.step for line in course.lines)
+    panels[0].set_xlim(0, max([last, *(step for step, _ in course.validation)]) * 1.03)
+    panels[0].xaxis.set_major_locator(MaxNLocator("auto", integer=True, steps=[1, 2, 5, 10]))
     for axes, draw in zip(panels, drawn, strict=False):
         draw(axes, health, lines)
         axes.set_xlabel("step (updates of the parameters)")
@@ -47,7 +56,8 @@ def _line(axes: Axes, lines: Sequence[Line], name: str, look: tuple[str, str, st
     colour, dashes, label = look
     known = [(line.step, v) for line in lines if (v := getattr(line, name)) is not None]
     steps, values = zip(*known, strict=True) if known else ((), ())
-    axes.plot(steps, values, color=colour, ls=dashes, lw=1.5, label=label)
+    marker = "o" if len(steps) <= _FEW else ""
+    axes.plot(steps, values, color=colour, ls=dashes, lw=1.5, marker=marker, ms=4, label=label)
 
 
 def _loss(axes: Axes, health: Health, lines: Sequence[Line]) -> None:

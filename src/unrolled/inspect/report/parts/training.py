@@ -2,9 +2,18 @@
 
 from __future__ import annotations
 
-from unrolled.inspect.health import health
+from collections.abc import Sequence
+
+from unrolled.inspect.course import Line
+from unrolled.inspect.health import Verdict, health
 from unrolled.inspect.report.parts.asked import Asked, Found
-from unrolled.inspect.report.section import Picture, Section, Table, in_words
+from unrolled.inspect.report.section import Picture, Section, Table, Tone, in_words
+
+_TONES: dict[Verdict, Tone] = {
+    "Healthy": "good",
+    "Worth a look": "warning",
+    "Too few lines to say": "plain",
+}
 
 
 def health_part(asked: Asked) -> Found | None:
@@ -12,13 +21,7 @@ def health_part(asked: Asked) -> Found | None:
     if asked.run is None:
         return None
     found = health(asked.run, asked.model, asked.sample.fed.to(asked.model.device))
-    lines = found.course.finite()
-    went = (
-        f"In {lines[-1].step:,} steps the training loss went from {in_words(lines[0].loss)} to "
-        f"{in_words(lines[-1].loss)}."
-        if lines
-        else "The training loss was never a number."
-    )
+    went = _went(found.course.finite())
     first = f" {found.advice[0].text}" if found.advice else ""
     more = len(found.advice) - 1
     return Found(
@@ -26,8 +29,8 @@ def health_part(asked: Asked) -> Found | None:
             "health",
             "Training health",
             f"{went}{first}" + (f" There is more to try ({more}), below." if more > 0 else ""),
-            verdict="Worth a look" if found.advice else "Healthy",
-            tone="warning" if found.advice else "good",
+            verdict=found.verdict,
+            tone=_TONES[found.verdict],
             pictures=(
                 Picture(
                     "health",
@@ -40,3 +43,12 @@ def health_part(asked: Asked) -> Found | None:
             notes=tuple(advice.text for advice in found.advice[1:]),
         )
     )
+
+
+def _went(lines: Sequence[Line]) -> str:
+    if not lines:
+        return "The training loss was never a number."
+    first, last = in_words(lines[0].loss), in_words(lines[-1].loss)
+    if len(lines) == 1:
+        return f"At step {lines[0].step:,} the training loss was {first}."
+    return f"In {lines[-1].step:,} steps the training loss went from {first} to {last}."
