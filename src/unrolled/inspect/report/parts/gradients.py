@@ -169,8 +169,8 @@ def attribution_part(asked: Asked) -> Found:
             "What a prediction rests on",
             f"After {asked.position:,} {unit}{'s' * (asked.position > 1)} the model expects "
             f"{_shown(found.target)} ({percent(math.exp(found.output))}). "
-            f"{weighs[:1].upper()}{weighs[1:]}, {back} {unit}{'s' * (back > 1)} before it, weighs most: it makes that {likelier}, by "
-            f"{numeral(abs(row['contribution']))} nats.",
+            f"{weighs[:1].upper()}{weighs[1:]}, {back} {unit}{'s' * (back > 1)} before it, "
+            f"weighs most: it makes that {likelier}, by {numeral(abs(row['contribution']))} nats.",
             pictures=(
                 Picture(
                     "integrated-gradients",
