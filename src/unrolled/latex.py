@@ -18,11 +18,17 @@ from unrolled.ir import Atom, Equation, Graph, Var, number
 from unrolled.ops import TABLE
 
 GREEK = {
-    "alpha", "beta", "gamma", "delta", "epsilon", "zeta", "eta", "theta", "kappa", "lambda", "mu",
-    "nu", "xi", "rho", "sigma", "tau", "phi", "chi", "psi", "omega", "Gamma", "Delta", "Theta",
-    "Lambda", "Xi", "Sigma", "Phi", "Psi", "Omega",
+    "alpha": "α", "beta": "β", "gamma": "γ", "delta": "δ", "epsilon": "ε", "zeta": "ζ", "eta": "η",
+    "theta": "θ", "kappa": "κ", "lambda": "λ", "mu": "μ", "nu": "ν", "xi": "ξ", "rho": "ρ",
+    "sigma": "σ", "tau": "τ", "phi": "φ", "chi": "χ", "psi": "ψ", "omega": "ω", "Gamma": "Γ",
+    "Delta": "Δ", "Theta": "Θ", "Lambda": "Λ", "Xi": "Ξ", "Sigma": "Σ", "Phi": "Φ", "Psi": "Ψ",
+    "Omega": "Ω",
 }  # fmt: skip
-ACCENTS = {"tilde": r"\tilde", "hat": r"\hat", "bar": r"\bar"}
+"""Names that are set as a Greek letter, and the letter."""
+
+ACCENTS = {"tilde": "\u0303", "hat": "\u0302", "bar": "\u0304"}
+"""Parts of a name that stand above the rest: commands of LaTeX, and combining characters."""
+
 NEEDED = {
     "add": (0, 0), "sub": (0, 1), "mul": (1, 1), "matmul": (2, 2), "neg": (1,), "pow": (3,),
     "transpose": (3,), "slice": (3,), "take": (3,), "sum": (1,), "logical_not": (1,),
@@ -229,7 +235,7 @@ def _subscript(name: str, time: str) -> str:
         if part == "prime":
             text += "'"
         elif part in ACCENTS:
-            text = rf"{ACCENTS[part]}{{{text}}}"
+            text = rf"\{part}{{{text}}}"
         else:
             subscripts.append("\\" + part if part in GREEK else part)
     if time:

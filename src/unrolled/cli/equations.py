@@ -12,20 +12,15 @@ import unicodedata
 
 from unrolled.cell import Cell
 from unrolled.errors import CellError
-from unrolled.latex import latex
+from unrolled.latex import ACCENTS, GREEK, latex
 
 _TOKEN = re.compile(r"\\\\|\\[a-zA-Z]+|\\.|[{}^_]|\s+|[^\\{}^_\s]")
 _SYMBOLS = {
     "odot": "⊙", "cdot": "·", "infty": "∞", "le": "≤", "ge": "≥", "ne": "≠", "land": "∧",
     "lor": "∨", "lnot": "¬", "ldots": "…", "sum": "Σ", "top": "T",
     "left": "", "right": "", "textstyle": "",
-    "alpha": "α", "beta": "β", "gamma": "γ", "delta": "δ", "epsilon": "ε", "zeta": "ζ", "eta": "η",
-    "theta": "θ", "kappa": "κ", "lambda": "λ", "mu": "μ", "nu": "ν", "xi": "ξ", "rho": "ρ",
-    "sigma": "σ", "tau": "τ", "phi": "φ", "chi": "χ", "psi": "ψ", "omega": "ω", "Gamma": "Γ",
-    "Delta": "Δ", "Theta": "Θ", "Lambda": "Λ", "Xi": "Ξ", "Sigma": "Σ", "Phi": "Φ", "Psi": "Ψ",
-    "Omega": "Ω",
+    **GREEK,
 }  # fmt: skip
-_ACCENTS = {"tilde": "\u0303", "hat": "\u0302", "bar": "\u0304"}
 _NAMES = {"operatorname", "mathrm", "text"}
 _BAR = "\\rvert"
 _TIMES = {"t", "t-1"}
@@ -90,9 +85,9 @@ class _Reader:
         return self.command(token[1:])
 
     def command(self, name: str) -> str:
-        if name in _ACCENTS:
+        if name in ACCENTS:
             base = self.argument()
-            return base[:1] + _ACCENTS[name] + base[1:]
+            return base[:1] + ACCENTS[name] + base[1:]
         if name in _NAMES:
             return self.argument()
         if name == "frac":

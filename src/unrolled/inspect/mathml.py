@@ -11,49 +11,14 @@ import re
 from collections.abc import Callable
 from html import escape
 
+from unrolled.latex import GREEK
+
 _TOKEN = re.compile(r"\\\\|\\[a-zA-Z]+|\\.|[^\W\d_]+|\d+(?:\.\d+)?|\S")
-_GREEK = dict(
-    zip(
-        [
-            "alpha",
-            "beta",
-            "gamma",
-            "delta",
-            "epsilon",
-            "zeta",
-            "eta",
-            "theta",
-            "kappa",
-            "lambda",
-            "mu",
-            "nu",
-            "xi",
-            "rho",
-            "sigma",
-            "tau",
-            "phi",
-            "chi",
-            "psi",
-            "omega",
-            "Gamma",
-            "Delta",
-            "Theta",
-            "Lambda",
-            "Xi",
-            "Sigma",
-            "Phi",
-            "Psi",
-            "Omega",
-        ],
-        "αβγδεζηθκλμνξρστφχψωΓΔΘΛΞΣΦΨΩ",
-        strict=True,
-    )
-)
 _OPERATORS = {
     "odot": "⊙", "cdot": "·", "le": "≤", "ge": "≥", "ne": "≠", "land": "∧", "lor": "∨", "lnot": "¬",
     "ldots": "…", "sum": "∑",
 }  # fmt: skip
-_IDENTIFIERS = {"infty": "∞", "top": "⊤", **_GREEK}
+_IDENTIFIERS = {"infty": "∞", "top": "⊤", **GREEK}
 _ACCENTS = {"tilde": "~", "hat": "^", "bar": "¯"}
 _CLOSING = {"(": ")", "[": "]", "\\lvert": "\\rvert"}
 _SIGNS = {"-": "−", "*": "∗"}

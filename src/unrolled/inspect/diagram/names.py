@@ -5,44 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-GREEK = dict(
-    zip(
-        [
-            "alpha",
-            "beta",
-            "gamma",
-            "delta",
-            "epsilon",
-            "zeta",
-            "eta",
-            "theta",
-            "kappa",
-            "lambda",
-            "mu",
-            "nu",
-            "xi",
-            "rho",
-            "sigma",
-            "tau",
-            "phi",
-            "chi",
-            "psi",
-            "omega",
-            "Gamma",
-            "Delta",
-            "Theta",
-            "Lambda",
-            "Xi",
-            "Sigma",
-            "Phi",
-            "Psi",
-            "Omega",
-        ],
-        "αβγδεζηθκλμνξρστφχψωΓΔΘΛΞΣΦΨΩ",
-        strict=True,
-    )
-)
-ACCENTS = {"tilde": "\u0303", "hat": "\u0302", "bar": "\u0304"}
+from unrolled.latex import ACCENTS, GREEK
 
 Style = Literal["plain", "name", "sub"]
 
