@@ -6,6 +6,7 @@ A loaded model runs nobody's code: a cell other than the drop-ins is built from 
 from __future__ import annotations
 
 import os
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import asdict, replace
 from typing import Any, ClassVar, Generic, TypeVar
@@ -27,7 +28,7 @@ C = TypeVar("C", bound=LayersConfig)
 M = TypeVar("M", bound="Pretrained[Any]")
 
 
-class Pretrained(nn.Module, Generic[C]):
+class Pretrained(nn.Module, ABC, Generic[C]):
     """A model that can be saved and loaded; it says what it is and what it knows.
 
     Attributes:
@@ -40,11 +41,12 @@ class Pretrained(nn.Module, Generic[C]):
     CONFIG: ClassVar[type[LayersConfig]]
     config: C
 
+    @abstractmethod
     def knowledge(self) -> Mapping[str, object]:
         """What it knows besides its weights, such as vocabularies, as plain values for JSON."""
-        raise NotImplementedError
 
     @classmethod
+    @abstractmethod
     def built(cls: type[M], config: Any, known: Mapping[str, Any], cell: Cell | None) -> M:
         """The model of a configuration and of what ``knowledge`` gave; its weights don't matter.
 
@@ -57,7 +59,6 @@ class Pretrained(nn.Module, Generic[C]):
             UnrolledError: where the values are none that ``knowledge`` gives.
             KeyError: where one is missing.
         """
-        raise NotImplementedError
 
     def save_pretrained(
         self, directory: str | os.PathLike[str], *, overwrite: bool = False
