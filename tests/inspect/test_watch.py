@@ -10,6 +10,7 @@ from torch import Tensor, nn
 import unrolled
 from unrolled.cells import CELLS
 from unrolled.errors import ModelError
+from unrolled.inspect import gradient_flow, jacobians
 from unrolled.inspect.watch import LayerRun, Seen, watch
 from unrolled.ir import Graph
 from unrolled.returned import unpack
@@ -189,6 +190,36 @@ def test_gradients_flow_through_all_that_stands_between_layers() -> None:
     assert [run.name for run in seen.runs] == ["below l0", "above l0"]
     gradients = seen.gradients(loss)
     assert all(g.abs().sum() > 0 for _, states in gradients for g in states.values())
+
+
+class Loop(nn.Module):
+    """Goes over time itself."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.gru = unrolled.GRU(D, H)
+
+    def forward(self, x: Tensor) -> Tensor:
+        outputs, state = [], None
+        for at in x:
+            y, state = self.gru(at.unsqueeze(0), state)
+            outputs.append(y)
+        return torch.cat(outputs)
+
+
+def test_a_layer_in_a_loop_over_time_is_refused_where_its_reach_is_asked_for() -> None:
+    x = torch.randn(STEPS, BATCH, D)
+    message = (
+        "gru l0 ran 7 times in one call of the model: how far states reach is seen where a layer "
+        "is given its whole sequence at once"
+    )
+    for look in (
+        lambda m: gradient_flow(m, (x,), lambda y: y[-1].sum()),
+        lambda m: jacobians(m, (x,)),
+    ):
+        with pytest.raises(ModelError) as caught:
+            look(Loop())
+        assert str(caught.value) == message
 
 
 def one_error(model: nn.Module, call: Any) -> str:

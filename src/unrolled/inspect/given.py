@@ -63,13 +63,14 @@ def one_sequence(model: nn.Module, x: str | Sequence[Any]) -> list[tuple[LayerRu
     """What each layer does on the longest sequence of a batch: its run, and which one that is.
 
     Raises:
-        ModelError: where there are no recurrent layers, or numbers that are not finite.
+        ModelError: where there are no recurrent layers, numbers that are not finite, or a layer
+            that ran several times.
         ValueError: where a layer's input or states are not finite.
     """
     given = arguments(model, x)
     with watch(model) as seen, torch.no_grad():
         model(*given)
-    for run in seen.runs:
+    for run in seen.once():
         values = {"input": run.x, **{f"state {k}": s for k, s in run.states.items()}}
         for what, value in values.items():
             if not value.isfinite().all():

@@ -203,6 +203,7 @@ def _measure(
 ) -> tuple[tuple[LayerFlow, ...], int]:
     with torch.enable_grad(), watch(model, pushes=True) as seen:
         each = loss(model(*given))
+        seen.once()
         _check(each)
         gradients = seen.gradients(each.sum())
     norms = [_norms(by_state) for _, by_state in gradients]

@@ -78,6 +78,22 @@ class Seen:
 
     runs: list[LayerRun] = field(default_factory=list[LayerRun])
 
+    def once(self) -> list[LayerRun]:
+        """The runs of layers that ran once each, over their whole sequences.
+
+        Raises:
+            ModelError: where one ran several times, as in a loop over time, so that no run says how
+                far its states reach.
+        """
+        names = [run.name for run in self.runs]
+        for name in names:
+            if names.count(name) > 1:
+                raise ModelError(
+                    f"{name} ran {names.count(name)} times in one call of the model: how far "
+                    "states reach is seen where a layer is given its whole sequence at once"
+                )
+        return self.runs
+
     def gradients(self, total: Tensor) -> list[tuple[Tensor, dict[str, Tensor]]]:
         """The derivatives of a number by each run's input ``[T, B, D]`` and states, by name.
 
@@ -147,15 +163,19 @@ def recurrent_layers(model: nn.Module) -> dict[str, Recurrent | RNN | GRU | LSTM
         )
         raise ModelError(f"there are no recurrent layers to look into: {advice}")
     for path, layer in found.items():
-        for name, parameter in layer.named_parameters():
-            bad = int((~parameter.isfinite()).sum())
-            if bad:
-                raise ModelError(
-                    f"{path}.{name} holds {bad} numbers that are not finite (of "
-                    f"{parameter.numel()}): the model can't be looked into; take an earlier "
-                    "checkpoint"
-                )
+        check_finite(layer, f"{path}.")
     return found
+
+
+def check_finite(module: nn.Module, prefix: str = "") -> None:
+    """ModelError where a parameter, named behind ``prefix``, holds a number that is not finite."""
+    for name, parameter in module.named_parameters():
+        bad = int((~parameter.isfinite()).sum())
+        if bad:
+            raise ModelError(
+                f"{prefix}{name} holds {bad} numbers that are not finite (of "
+                f"{parameter.numel()}): the model can't be looked into; take an earlier checkpoint"
+            )
 
 
 @dataclass(eq=False)

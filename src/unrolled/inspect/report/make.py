@@ -7,7 +7,7 @@ from pathlib import Path
 
 from torch import nn
 
-from unrolled.errors import DataError, ModelError
+from unrolled.errors import DataError
 from unrolled.inspect.report.parts.asked import Asked, Found, Progress
 from unrolled.inspect.report.parts.gradients import (
     attribution_part,
@@ -19,6 +19,7 @@ from unrolled.inspect.report.parts.text import gates_part, neurons_part
 from unrolled.inspect.report.parts.training import health_part
 from unrolled.inspect.report.report import Report
 from unrolled.inspect.text import TextSample
+from unrolled.inspect.watch import check_finite
 from unrolled.models.language_model import LanguageModel
 
 CHARACTERS = 2000
@@ -90,7 +91,7 @@ def report(
         raise ValueError(f"characters is 1 to {MOST:,}, got {characters:,}")
     if position is not None and position < 1:
         raise ValueError(f"position is counted from 1, got {position}")
-    _check_finite(model)
+    check_finite(model)
     sample = TextSample.of(model, text, characters or CHARACTERS, characters or 1)
     if position is not None and position > len(sample):
         raise DataError(
@@ -129,16 +130,6 @@ def _forward(tell: Progress) -> Progress:
         tell(what, reached)
 
     return forward
-
-
-def _check_finite(model: nn.Module) -> None:
-    for name, parameter in model.named_parameters():
-        bad = int((~parameter.isfinite()).sum())
-        if bad:
-            raise ModelError(
-                f"{name} holds {bad} numbers that are not finite (of {parameter.numel()}): the "
-                "model can't be looked into; take an earlier checkpoint"
-            )
 
 
 def _about(model: LanguageModel) -> str:
