@@ -100,6 +100,17 @@ def test_each_bad_row_is_counted_at_its_line(tmp_path: Path):
     ]
 
 
+def test_a_return_amid_a_row_is_told_as_one(tmp_path: Path):
+    path = written(tmp_path / "a.csv", b'a,b\r\n"1\r2",x\r\n3\r4,y\r\n"\n5"\r6,z\r\n7,u\r\n')
+    bad = BadRows(3)
+    assert found(rows_of(path, bad)) == [(2, {"a": "1\r2", "b": "x"}), (6, {"a": "7", "b": "u"})]
+    told = (
+        "a carriage return stands amid this row: a line ends with \\n or \\r\\n, and a field that "
+        'holds a return is written in quotes ("a\\rb")'
+    )
+    assert bad.lines()[:2] == [f"{path}, line {n}: {told}" for n in (3, 4)]
+
+
 @pytest.mark.parametrize("rest", ["", 'x,"closed"\n', 'x,"closed",\n', 'x,"a ""b"" c"\n'])
 def test_a_quote_that_is_not_closed_costs_its_own_row(tmp_path: Path, rest: str):
     good = "".join(f"{i},good\n" for i in range(5))

@@ -24,6 +24,10 @@ _OPEN = (
     "a quote opens in this row and is not closed as it should be: a field with quotes is written "
     'in quotes, with those in it twice ("say ""so""")'
 )
+_RETURN = (
+    "a carriage return stands amid this row: a line ends with \\n or \\r\\n, and a field that "
+    'holds a return is written in quotes ("a\\rb")'
+)
 
 
 class _Csv(csv.Dialect):
@@ -129,7 +133,9 @@ def _records(source: Source, encoding: str, dialect: type[csv.Dialect]) -> Itera
             return
         except csv.Error as error:
             fields, problem = [], f"this is not how CSV is written: {error}"
-            if len(feed.taken) > 1 or feed.taken[0].text.count('"') % 2:
+            if "new-line character" in str(error):
+                problem = _RETURN
+            elif len(feed.taken) > 1 or feed.taken[0].text.count('"') % 2:
                 problem = _OPEN
             feed.give_back()
         begin = feed.taken[0].number
