@@ -2,7 +2,9 @@
 
 import gzip
 import io
+import os
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -72,6 +74,21 @@ def test_standard_input_can_be_read_twice_and_leaves_nothing(monkeypatch: pytest
     stdin(monkeypatch, b"text\n")
     sources = find("-")
     assert "".join(read(sources)) == "".join(read(sources)) == "text\n"
+    path = sources[0].path
+    assert path.exists()
+    del sources
+    assert not path.exists()
+
+
+def test_a_pipe_can_be_read_twice_and_leaves_nothing(tmp_path: Path):
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    with ThreadPoolExecutor() as pool:
+        writing = pool.submit(pipe.write_bytes, b"text\n")
+        sources = find(str(pipe))
+        writing.result()
+    assert "".join(read(sources)) == "".join(read(sources)) == "text\n"
+    assert sources[0].name == str(pipe)
     path = sources[0].path
     assert path.exists()
     del sources

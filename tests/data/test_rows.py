@@ -1,6 +1,8 @@
 """Rows: which format data is of, what is refused, and that they can be read again."""
 
 import io
+import os
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -73,6 +75,21 @@ def test_standard_input_has_no_name(monkeypatch: pytest.MonkeyPatch):
         "standard input has no name that tells its format: say it with --format, such as "
         "--format csv, or jsonl"
     )
+
+
+def test_a_pipe_has_no_name(tmp_path: Path):
+    path = tmp_path / "names"
+    os.mkfifo(path)
+    with ThreadPoolExecutor() as pool:
+        refused: list[tuple[Format | None, str]] = [
+            (None, "names has no name that tells its format: say it with --format, such as "),
+            ("class-files", "names is no class-files: these are named after their classes"),
+        ]
+        for format, problem in refused:
+            writing = pool.submit(path.write_bytes, b"a\n")
+            with pytest.raises(DataError, match=problem):
+                find_rows(str(path), Reading(), format, text="class-files")
+            writing.result()
 
 
 def test_standard_input_is_no_class(monkeypatch: pytest.MonkeyPatch):

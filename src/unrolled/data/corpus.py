@@ -50,11 +50,13 @@ class Source:
         path: The file to read, gzip-compressed or not.
         name: How the user knows it.
         identity: Changes when the content may have changed.
+        piped: Whether it came through a pipe, so that the path says nothing of what it is.
     """
 
     path: Path
     name: str
     identity: str
+    piped: bool = False
 
 
 def find(spec: str | Sequence[str], pattern: str = "*") -> list[Source]:
@@ -62,8 +64,9 @@ def find(spec: str | Sequence[str], pattern: str = "*") -> list[Source]:
 
     Args:
         spec: One or several of: a file, a directory (searched recursively, hidden entries left
-            out), a glob (``**`` searches recursively), ``-`` for standard input, ``stdlib`` for the
-            source of the running interpreter's standard library.
+            out), a glob (``**`` searches recursively), ``-`` for standard input, a pipe (as a
+            shell's ``<(…)``), ``stdlib`` for the source of the running interpreter's standard
+            library.
         pattern: Which file names count inside directories, as in a shell: ``*.txt``.
 
     Raises:
@@ -79,7 +82,7 @@ def find(spec: str | Sequence[str], pattern: str = "*") -> list[Source]:
 
 def _find_one(spec: str, pattern: str) -> list[Source]:
     if spec == STDIN:
-        return [_spool(cast("BinaryIO", sys.stdin.buffer))]
+        return [_spool(cast("BinaryIO", sys.stdin.buffer), "standard input")]
     if spec == STDLIB:
         return _standard_library()
     path = Path(spec)
@@ -87,6 +90,9 @@ def _find_one(spec: str, pattern: str) -> list[Source]:
         files = _search(path, pattern)
         if not files:
             raise DataError(f"the directory {spec} holds no file that matches {pattern!r}")
+    elif path.is_fifo():
+        with path.open("rb") as pipe:
+            return [_spool(pipe, spec)]
     elif path.exists():
         files = [path]
     elif glob.has_magic(spec):
@@ -135,16 +141,16 @@ def _source(path: Path, name: str | None = None) -> Source:
     return Source(path, name or str(path), identity)
 
 
-def _spool(stream: BinaryIO) -> Source:
-    """Standard input as a file, since a corpus is read twice; it is gone with the source."""
-    with tempfile.NamedTemporaryFile(prefix="unrolled-stdin-", delete=False) as file:
+def _spool(stream: BinaryIO, name: str) -> Source:
+    """What a pipe gives as a file, since a corpus is read twice; it is gone with the source."""
+    with tempfile.NamedTemporaryFile(prefix="unrolled-pipe-", delete=False) as file:
         shutil.copyfileobj(stream, file)
     path = Path(file.name)
     with path.open("rb") as content:
         digest = hashlib.sha256()
         while block := content.read(_BLOCK):
             digest.update(block)
-    source = Source(path, "standard input", f"sha256:{digest.hexdigest()}")
+    source = Source(path, name, f"sha256:{digest.hexdigest()}", piped=True)
     weakref.finalize(source, path.unlink, missing_ok=True)
     return source
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, get_args
 
-from unrolled.data.corpus import STDIN, Source, find
+from unrolled.data.corpus import Source, find
 from unrolled.data.readers.conll import read_conll
 from unrolled.data.readers.json_lines import read_json_lines
 from unrolled.data.readers.pairs import read_pairs
@@ -120,13 +120,14 @@ def find_rows(
         raise DataError(f"there is no format {format!r}: there are {', '.join(get_args(Format))}")
     sources = find(words, pattern)
     chosen = format or _named(sources, text)
-    if chosen in ("class-files", "pairs") and format is None and STDIN in words:
+    pipe = next((source for source in sources if source.piped), None)
+    if pipe is not None and chosen in ("class-files", "pairs") and format is None:
         raise DataError(
-            "standard input has no name that tells its format: say it with --format, such as "
+            f"{pipe.name} has no name that tells its format: say it with --format, such as "
             "--format csv, or jsonl"
         )
-    if chosen == "class-files" and STDIN in words:
-        raise DataError("standard input is no class-files: these are named after their classes")
+    if pipe is not None and chosen == "class-files":
+        raise DataError(f"{pipe.name} is no class-files: these are named after their classes")
     if chosen == "class-files" and format is None and _has_folders(words):
         chosen = "class-folders"
     if chosen == "class-folders":
