@@ -26,7 +26,7 @@ def test_it_leaves_a_model_and_says_what_it_did(unrolled: Command, tmp_path: Pat
     assert done.err == ""
     lines = done.out.splitlines()
     assert lines[:3] == [
-        "data: 3,442 characters, 32 different",
+        "data: 3,440 characters, 30 different",
         "a step: 4 × 16 characters",
         "model: lstm, 1 × 12 units, 1,728 parameters",
     ]

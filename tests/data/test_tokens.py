@@ -12,7 +12,7 @@ from unrolled.data import corpus, tokens
 from unrolled.data.bad_rows import BadRows
 from unrolled.data.corpus import find
 from unrolled.data.lines import readable
-from unrolled.data.tokens import encode_corpus
+from unrolled.data.tokens import encode_corpus, frequencies
 from unrolled.data.vocabulary import Kind, Vocabulary, VocabularyConfig
 from unrolled.data.windows import Stream
 from unrolled.errors import DataError
@@ -187,6 +187,19 @@ def test_a_corpus_is_never_whole_in_memory(
 
     peak(64)  # what is imported and cached on first use is not the corpus'
     assert peak(1) < 1.1 * peak(16) + 50_000
+
+
+def test_tokens_are_counted_without_a_wider_copy_of_all(tmp_path: Path):
+    ids = np.memmap(tmp_path / "ids", np.dtype("<u2"), "w+", shape=(1 << 23) + 5)
+    ids[:] = np.random.default_rng(0).integers(0, 7, len(ids))
+    tracemalloc.start()
+    counts = frequencies(ids, 9)
+    most = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert counts.tolist() == [*(np.count_nonzero(ids == k) for k in range(7)), 0, 0]
+    # A block as int64, and some room.
+    assert most < 1.1 * 8 * (1 << 20)
+    assert frequencies(ids[:0], 2).tolist() == [0, 0]
 
 
 def test_the_split_is_the_beginning_and_the_end(tmp_path: Path, text: Path):

@@ -26,6 +26,7 @@ from unrolled.data.vocabulary import Ids, Vocabulary, VocabularyConfig
 from unrolled.errors import DataError
 
 _VERSION = 1
+_BLOCK = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -74,6 +75,14 @@ class TokenFile:
         end = self.length - round(self.length * test)
         cut = end - round(self.length * validation)
         return self.tokens[:cut], self.tokens[cut:end], self.tokens[end:]
+
+
+def frequencies(ids: Ids, size: int) -> NDArray[np.int64]:
+    """How often each of ``size`` tokens occurs; in blocks, since NumPy counts a wider copy."""
+    counts = np.zeros(size, np.int64)
+    for begin in range(0, len(ids), _BLOCK):
+        counts += np.bincount(ids[begin : begin + _BLOCK], minlength=size)
+    return counts
 
 
 def encode_corpus(

@@ -18,12 +18,13 @@ from typing import Any
 import numpy as np
 import torch
 import torch.nn.functional as F
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from unrolled.data.bad_rows import BadRows
 from unrolled.data.batch import Batch, Sequences
 from unrolled.data.corpus import find
-from unrolled.data.tokens import encode_corpus
+from unrolled.data.tokens import TokenFile, encode_corpus, frequencies
 from unrolled.data.vocabulary import Ids
 from unrolled.data.windows import Stream
 from unrolled.errors import TrainingError
@@ -171,21 +172,21 @@ def _prepare(
         None if ids is None else held_stream(ids, settings.batch_size, data.window, part)
         for part, ids in (("validation", texts.validation), ("test", texts.test))
     )
-    frequencies = np.bincount(texts.training, minlength=len(vocabulary))
+    seen = frequencies(texts.training, len(vocabulary))
     unit = vocabulary.unit
 
     def judged(model: Any) -> Report:
         if test is not None:
-            return _report(model, test, frequencies, f"{_predictions(test, unit)} of the test part")
+            return _report(model, test, seen, f"{_predictions(test, unit)} of the test part")
         assert validation is not None
         on = f"{_predictions(validation, f'held-out {unit}')}"
-        return _report(model, validation, frequencies, on).on_validation()
+        return _report(model, validation, seen, on).on_validation()
 
     return Prepared(
         model,
         task(training, validation),
         (
-            f"data: {counted(len(texts.whole), unit)}, {len(vocabulary):,} different",
+            _size(texts.whole),
             *(f"{part}: {counted(len(f), unit)}" for part, f in texts.own.items()),
             *texts.facts(),
             f"a step: {settings.batch_size} × {counted(data.window, unit)}",
@@ -197,18 +198,28 @@ def _prepare(
     )
 
 
+def _size(text: TokenFile) -> str:
+    """How much text there is, without the special tokens, which the user did not write."""
+    vocabulary = text.vocabulary
+    counts = frequencies(text.tokens, len(vocabulary))
+    ends = 0 if vocabulary.eos is None else counts[vocabulary.eos]
+    special = [k for k in (vocabulary.eos, vocabulary.unk) if k is not None]
+    different = np.count_nonzero(np.delete(counts, special))
+    return f"data: {counted(len(text) - ends, vocabulary.unit)}, {different:,} different"
+
+
 def _predictions(stream: Stream, unit: str) -> str:
     return counted(stream.steps * stream.batch_size, unit)
 
 
-def _report(model: Any, stream: Stream, frequencies: Any, on: str) -> Report:
+def _report(model: Any, stream: Stream, learned: NDArray[np.int64], on: str) -> Report:
     """Windows stand for examples: those of one stream are not independent, but nearly so."""
     found = np.array(list(window_losses(model, stream)))
-    counts = np.zeros(len(frequencies))
+    counts = np.zeros(len(learned))
     for batch in Windows(stream).batches():
         counts += np.bincount(batch.sequences[TARGETS].data.flatten(), minlength=len(counts))
     # A token that training never saw has the probability of one that it saw once.
-    seen = np.maximum(frequencies, 1)
+    seen = np.maximum(learned, 1)
     unigram = float(-(counts * np.log(seen / seen.sum())).sum() / counts.sum())
     low, high = interval(found, _mean)
     value = float(_mean(found.sum(0)))
@@ -238,9 +249,9 @@ def _evaluate(model: LanguageModel, words: Sequence[str], data: TextConfig) -> R
         file = encode_corpus(sources, model.vocabulary, directory, data.encoding, bad=bad)
         tokens = file.tokens[:]
         stream = held_stream(tokens, _ROWS, data.window)
-        frequencies = np.bincount(tokens, minlength=len(model.vocabulary))
+        seen = frequencies(tokens, len(model.vocabulary))
         on = _predictions(stream, model.vocabulary.unit)
-        return _report(model, stream, frequencies, on).saying(file.skipped)
+        return _report(model, stream, seen, on).saying(file.skipped)
 
 
 @dataclass(frozen=True)
