@@ -1,5 +1,6 @@
 """Parts add up to the change, and are those of a plain sum over the line."""
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ import torch
 from matplotlib.image import imread
 from torch import Tensor
 
+from model_rounding import assert_near
 from tiny_models import TEXT, tiny
 from unrolled.data.vocabulary import Vocabulary
 from unrolled.errors import DataError
@@ -64,14 +66,21 @@ def test_parts_are_those_of_a_plain_sum_and_what_stands_before_the_window_stays(
     token = model.vocabulary.tokens.index("w")
     x = model.vectors(ids[5:9].unsqueeze(1)).detach()
     start = model.vectors(model.encode("l" * 4).unsqueeze(1)).detach()
-    assert found.output == pytest.approx(float(log_p(model, x, before, token)), rel=1e-12)
-    assert found.baseline == pytest.approx(float(log_p(model, start, before, token)), rel=1e-12)
-    want = torch.zeros(4, dtype=torch.float64)
-    for place, weight in zip(*np.polynomial.legendre.leggauss(5), strict=True):
-        at = (start + (place + 1) / 2 * (x - start)).requires_grad_()
-        (slope,) = torch.autograd.grad(log_p(model, at, before, token), at)
-        want += weight / 2 * (slope * (x - start)).sum((1, 2))
-    torch.testing.assert_close(found.values, want, atol=1e-12, rtol=0)
+
+    @torch.enable_grad()
+    def parts() -> Tensor:
+        total = torch.zeros(4, dtype=torch.float64)
+        for place, weight in zip(*np.polynomial.legendre.leggauss(5), strict=True):
+            at = (start + (place + 1) / 2 * (x - start)).requires_grad_()
+            (slope,) = torch.autograd.grad(log_p(model, at, before, token), at)
+            total += weight / 2 * (slope * (x - start)).sum((1, 2))
+        return total
+
+    want, there, back = parts(), 2 * 10, 2 * 2 * 10  # two layers, ten steps
+    assert_near(found.values, want, model, parts, back)
+    for got, vectors in ((found.output, x), (found.baseline, start)):
+        own = partial(log_p, model, vectors, before, token)
+        assert_near(torch.tensor(got, dtype=torch.float64), own(), model, own, there)
     assert (found.first, found.pieces, found.target) == (5, tuple(" wor"), "w")
     assert [row["position"] for row in found.table()] == (6 + want.abs().argsort().flip(0)).tolist()
 

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 import unrolled
+from layer_samples import assert_near
 from unrolled.cells import CELLS
 from unrolled.errors import ModelError
 from unrolled.inspect import gradient_flow, jacobians
@@ -137,9 +138,7 @@ def test_a_watched_layer_gives_what_it_gives(name: str) -> None:
     for pushes in (False, True):
         with watch(layer, pushes=pushes) as seen:
             y, states = layer(x)
-        torch.testing.assert_close(y, expected, atol=1e-5, rtol=0)
-        for got, want in zip(states, final, strict=True):
-            torch.testing.assert_close(got, want, atol=1e-5, rtol=0)
+        assert_near([y, *states], [expected, *final], 2, 9, 5)
         assert len(seen.runs) == layer.num_layers * (2 if layer.bidirectional else 1)
     assert "run_layer" not in vars(layer)
 
