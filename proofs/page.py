@@ -27,8 +27,9 @@ the figures are those of the report at the command's end, on the part that is he
 95 % interval; where a cell was trained with several seeds, their median, lowest and highest.
 Settings were chosen for the first cell of a table, on validation parts, and are the same for each
 cell, so that the cells are compared as they are and not as they could be; `light_gru` is a cell of
-one's own (`proofs/cell.py`). Times are those of training by the clock, on a shared machine, and say
-little more than their order.
+one's own (`proofs/cell.py`). Minutes are those of training by the clock, on a shared machine, and
+say little more than their order; processor minutes are those of the whole command, evaluation and
+report with it, all threads together.
 
 `python -m proofs.run DATA` runs what is missing, `python -m proofs.page` makes this page."""
 
@@ -50,10 +51,24 @@ def _section(proof: Proof) -> str:
         _targets(proof, [r for r in runs if r.cell == first.cell]),
         _cells(proof, runs),
         *_variants(proof, [r for r in runs if r.cell == first.cell]),
-        f"On {', '.join(dict.fromkeys(r.machine for r in runs))}, "
-        f"{'one thread' if first.threads == 1 else f'{first.threads} threads'}.",
+        f"On {', '.join(dict.fromkeys(r.machine for r in runs))}, {threads(runs)}.",
     ]
     return "\n\n".join(parts)
+
+
+def threads(runs: Sequence[Run]) -> str:
+    """With how many threads the runs were made, and which with others than most."""
+    most = statistics.mode(r.threads for r in runs)
+    others = [
+        f"{_threads(r.threads)} for `{_name(r.cell)}` with seed {r.seed}"
+        for r in runs
+        if r.threads != most
+    ]
+    return ", and ".join([_threads(most), *others])
+
+
+def _threads(n: int) -> str:
+    return "one thread" if n == 1 else f"{n} threads"
 
 
 def _targets(proof: Proof, runs: Sequence[Run]) -> str:
@@ -83,8 +98,9 @@ def _targets(proof: Proof, runs: Sequence[Run]) -> str:
 def _cells(proof: Proof, runs: Sequence[Run]) -> str:
     names = [target.figure for target in proof.targets]
     lines = [
-        f"| cell | {' | '.join(names)} | parameters | steps | seconds | seeds |",
-        "| --- |" + " --- |" * (len(names) + 4),
+        f"| cell | {' | '.join(names)} | parameters | steps | minutes "
+        "| processor minutes | seeds |",
+        "| --- |" + " --- |" * (len(names) + 5),
     ]
     for cell in CELLS:
         of_cell = [run for run in runs if run.cell == cell]
@@ -92,11 +108,21 @@ def _cells(proof: Proof, runs: Sequence[Run]) -> str:
             continue
         figures = [_spread([_figure(run, name) for run in of_cell]) for name in names]
         lines.append(
-            f"| `{cell.rpartition(':')[2]}` | {' | '.join(figures)} | "
+            f"| `{_name(cell)}` | {' | '.join(figures)} | "
             f"{of_cell[0].parameters:,} | {statistics.median(r.steps for r in of_cell):,.0f} | "
-            f"{statistics.median(r.seconds for r in of_cell):,.0f} | {len(of_cell)} |"
+            f"{_minutes([r.seconds for r in of_cell])} | "
+            f"{_minutes([r.cpu_seconds for r in of_cell])} | {len(of_cell)} |"
         )
     return "\n".join(lines)
+
+
+def _name(cell: str) -> str:
+    return cell.rpartition(":")[2]
+
+
+def _minutes(seconds: Sequence[float | None]) -> str:
+    known = [s for s in seconds if s is not None]
+    return f"{statistics.median(known) / 60:.1f}" if known else "—"
 
 
 def _variants(proof: Proof, runs: Sequence[Run]) -> list[str]:

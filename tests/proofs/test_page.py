@@ -45,6 +45,13 @@ def test_the_page_is_made_of_the_results():
     assert page.PAGE.read_text("utf-8") == page.page()
 
 
+def test_a_run_with_other_threads_is_told():
+    one = run.Run("p", "lstm", 0, "", [], 1, 1, 1, 1.0, None, 1, "m")
+    others = [replace(one, seed=k, threads=t) for k, t in ((1, 1), (2, 2))]
+    assert page.threads([one]) == "one thread"
+    assert page.threads([one, *others]) == "one thread, and 2 threads for `lstm` with seed 2"
+
+
 def test_whether_a_target_is_reached():
     below, above = Target("a", 0.1, "lower"), Target("a", 0.1, "higher")
     assert below.reached(0.1, None)
