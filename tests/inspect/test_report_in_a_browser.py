@@ -11,6 +11,7 @@ from selenium.webdriver.common.action_chains import ActionChains
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.select import Select
 
+import contrasts
 from browser import Browser, chromium
 from tiny_models import tiny
 from unrolled.inspect import report as looked_into
@@ -139,14 +140,19 @@ def test_it_loads_without_a_complaint_and_fetches_nothing(page: Browser) -> None
     assert page.driver.title == "A model <script>alert(1)</script>"
 
 
-def test_the_whole_report_loads_without_a_complaint(browser: Browser, tmp_path: Path) -> None:
-    """Of all instruments, with their pictures' styles and the equations."""
-    path = looked_into(tiny(), "hello world\n" * 12, name="tiny").write(tmp_path)[0]
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A report of all instruments, with their pictures and the equations."""
+    made = looked_into(tiny(), "hello world\n" * 12, name="tiny")
+    return made.write(tmp_path_factory.mktemp("whole"))[0]
+
+
+def test_the_whole_report_loads_without_a_complaint(browser: Browser, whole: Path) -> None:
     browser.emulate()
-    browser.open(path)
+    browser.open(whole)
     time.sleep(0.3)
     assert browser.complaints() == []
-    assert [url for url in browser.requests() if not url.startswith("data:")] == [path.as_uri()]
+    assert [url for url in browser.requests() if not url.startswith("data:")] == [whole.as_uri()]
     assert len(browser.all("math")) == 1
     # Diagrams have taken their style: of the page's ink, not black by default.
     stroke = "return getComputedStyle(document.querySelector('.svg .box')).stroke"
@@ -355,46 +361,22 @@ def test_colours_follow_the_system_and_the_switch(page: Browser, scheme: str) ->
     assert page.js(BACKGROUND) == colours[scheme]
 
 
-# Each text's colour against what is behind it, painted, so that any notation of a colour counts.
-CONTRASTS = """
-const context = Object.assign(document.createElement("canvas"), { width: 1, height: 1 })
-    .getContext("2d", { willReadFrequently: true });
-function painted(colours) {
-    context.clearRect(0, 0, 1, 1);
-    for (const colour of colours) { context.fillStyle = colour; context.fillRect(0, 0, 1, 1); }
-    return [...context.getImageData(0, 0, 1, 1).data].slice(0, 3);
-}
-function luminance(rgb) {
-    const [r, g, b] = rgb.map((v) => v / 255)
-        .map((v) => (v <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4));
-    return 0.2126 * r + 0.7152 * g + 0.0722 * b;
-}
-const found = [];
-const walker = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
-while (walker.nextNode()) {
-    const element = walker.currentNode.parentElement;
-    if (!walker.currentNode.data.trim() || element.closest("script, noscript, svg")) continue;
-    if (!element.checkVisibility()) continue;
-    const under = [];
-    for (let e = element; e; e = e.parentElement) {
-        under.unshift(getComputedStyle(e).backgroundColor);
-    }
-    const ground = luminance(painted(under));
-    const ink = luminance(painted([...under, getComputedStyle(element).color]));
-    const contrast = (Math.max(ground, ink) + 0.05) / (Math.min(ground, ink) + 0.05);
-    found.push([contrast, element.outerHTML.slice(0, 200)]);
-}
-return found.sort((a, b) => a[0] - b[0]);
-"""
-
-
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_every_text_stands_out(page: Browser, scheme: str) -> None:
     page.emulate(scheme=scheme)
     assert {-12, 12} <= set(shades(page)), "the strongest colours are there"
-    found = page.js(CONTRASTS)
+    found = contrasts.of_texts(page)
     assert len(found) > 50
-    assert found[0][0] >= 4.5, found[0]
+    assert found[0][0] >= contrasts.ASKED, found[0]
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_every_text_in_a_picture_stands_out(browser: Browser, whole: Path, scheme: str) -> None:
+    browser.emulate(scheme=scheme)
+    browser.open(whole)
+    found = contrasts.in_pictures(browser)
+    assert len(found) > 200
+    assert found[0][0] >= contrasts.ASKED, found[0]
 
 
 @pytest.mark.parametrize("width", [800, 360])
