@@ -37,6 +37,18 @@ def test_characters_and_the_directory_are_the_users(
     assert "corpus.txt, 77 characters." in (tmp_path / "there" / "report.html").read_text("utf-8")
 
 
+def test_units_are_compared_with_what_a_pattern_matches(
+    model: Path, corpus: Path, unrolled: Command
+) -> None:
+    own = ["--property", "vowels= [aeiou]", "--property", "fox=fox"]
+    words = ["--only", "neurons", "--characters", "300", *own]
+    done = unrolled("inspect", model, "--text", corpus, *words)
+    assert done.status == 0, done.err
+    page = (model / "inspect" / "report.html").read_text("utf-8")
+    assert ">vowels<" in page
+    assert ">fox<" in page
+
+
 def test_what_the_model_does_not_know_is_said(
     model: Path, tmp_path: Path, unrolled: Command
 ) -> None:
@@ -85,6 +97,15 @@ REFUSED = {
     "inside of a file": (
         "--output {corpus}/there",
         "can't write to {corpus}/there: Not a directory; name another directory",
+    ),
+    "property without a pattern": (
+        "--property verbs",
+        "--property takes NAME=PATTERN, as in 'verb=\\w+ing', not 'verbs'",
+    ),
+    "property that is no pattern": (
+        "--property verbs=(",
+        "--property verbs: '(' is no regular expression: missing ), unterminated subpattern at "
+        "position 0",
     ),
     "no device": ("--device moon", "there is no device 'moon' here: try --device cpu"),
 }

@@ -7,6 +7,7 @@ from unrolled.inspect.properties import (
     bracket_depth,
     inside_quotes,
     inside_single_quotes,
+    matches,
     position_in_line,
     start_of_word,
 )
@@ -46,6 +47,14 @@ def test_inside_of_double_quotation_marks(text: str, marks: str) -> None:
 @pytest.mark.parametrize(("text", "marks"), SINGLE)
 def test_inside_of_single_quotation_marks(text: str, marks: str) -> None:
     assert inside_single_quotes(text).tolist() == [m == "^" for m in marks]
+
+
+def test_matches_of_a_pattern() -> None:
+    assert matches(r"\bb\w*")("ab bc\nb").tolist() == [False] * 3 + [True] * 2 + [False, True]
+    assert matches("x|")("axa").tolist() == [False, True, False]
+    assert matches("x")("").tolist() == []
+    with pytest.raises(ValueError, match=r"^'\[' is no regular expression: unterminated "):
+        matches("[")
 
 
 @pytest.mark.parametrize(

@@ -17,6 +17,7 @@ from unrolled.inspect import Report, report
 from unrolled.inspect.decay import Decay, Verdict
 from unrolled.inspect.gradient_flow import Curve, GradientFlow, LayerFlow
 from unrolled.inspect.neurons import Found, Ranking, Unit
+from unrolled.inspect.properties import matches
 from unrolled.inspect.report import PARTS, Section, Table
 from unrolled.inspect.report.page import render
 from unrolled.inspect.report.parts import gradients
@@ -182,6 +183,18 @@ def test_a_unit_is_named_where_it_is_better_than_chance_alone() -> None:
     assert re.fullmatch(named, lead("".join(mixed)))
     # Each line as the one before it: there are 12 different shifts.
     assert lead(TEXT * 20) == "No unit follows any property of this text better than chance."
+
+
+def test_a_property_of_ones_own_comes_first() -> None:
+    text = "".join(random.Random(0).choices("abc(d)e\n", k=600))
+    model = tiny("elman", vocabulary=Vocabulary.build([text], "char"), num_layers=1)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.mul_(3)  # each state depends on its input above all
+    made = report(model, text, parts=["neurons"], properties={"vowel": matches("[ae]")})
+    assert " follows “vowel” " in made.sections[0].finding
+    assert made.text is not None
+    assert next(iter(made.text.ranked)) == "vowel"
 
 
 def test_measures_are_explained_with_their_sign(whole: Report) -> None:

@@ -12,6 +12,8 @@ from unrolled.cli.device import find_device
 from unrolled.cli.options import Options, pick
 from unrolled.data.corpus import find, read
 from unrolled.errors import ModelError, UserError
+from unrolled.inspect.neurons import Property
+from unrolled.inspect.properties import matches
 from unrolled.inspect.report import MOST, PARTS, prepare, report
 from unrolled.models.language_model import LanguageModel
 from unrolled.models.loading import kind_of
@@ -64,6 +66,11 @@ def run(arguments: list[str]) -> int:
     )
     options.add_argument("model", type=str, metavar="MODEL", help="the model's directory")
     options.add_fields(InspectConfig)
+    options.add_argument(
+        "--property", action="append", type=str, default=[], metavar="NAME=PATTERN",
+        help="a property that units are compared with, beside the usual ones: what a regular "
+        "expression matches; as often as there are such",
+    )  # fmt: skip
     values = options.read(["--output" if word == "-o" else word for word in arguments])
     config, place = pick(InspectConfig, values), Path(values["model"])
     if config.text is None:
@@ -78,6 +85,7 @@ def run(arguments: list[str]) -> int:
         raise UserError(f"--characters takes 1 to {MOST:,}, not {config.characters:,}")
     if config.position is not None and config.position < 1:
         raise UserError(f"--position takes 1 or more, not {config.position}")
+    properties = _properties(values["property"])
     model = LanguageModel.from_pretrained(place, find_device(config.device))
     text = _read(config.text, config, binary=model.vocabulary.kind == "byte")
     output = prepare(config.output or place / "inspect")
@@ -94,6 +102,7 @@ def run(arguments: list[str]) -> int:
             position=config.position,
             parts=parts,
             run=run_directory,
+            properties=properties,
             name=place.resolve().name,
             source="standard input" if config.text == "-" else Path(config.text).name,
             progress=show,
@@ -125,6 +134,21 @@ def _names(flag: str, listed: str | None) -> list[str]:
         if name not in PARTS:
             raise UserError(f"{flag} takes {', '.join(PARTS)}, with commas between; not {name!r}")
     return names
+
+
+def _properties(given: list[str]) -> dict[str, Property]:
+    """By name, what is written NAME=PATTERN."""
+    found: dict[str, Property] = {}
+    for words in given:
+        name, equals, pattern = words.partition("=")
+        name = name.strip()
+        if not equals or not name:
+            raise UserError(f"--property takes NAME=PATTERN, as in 'verb=\\w+ing', not {words!r}")
+        try:
+            found[name] = matches(pattern)
+        except ValueError as error:
+            raise UserError(f"--property {name}: {error}") from None
+    return found
 
 
 def _refuse_others(place: Path) -> None:

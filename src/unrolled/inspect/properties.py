@@ -107,6 +107,26 @@ def _each(holds: Callable[[str], bool]) -> Callable[[str], Values]:
     return lambda text: np.fromiter((holds(mark) for mark in text), bool, len(text))
 
 
+def matches(pattern: str) -> Callable[[str], Values]:
+    """Whether each character is part of a match of a regular expression, as :mod:`re` has it.
+
+    Raises:
+        ValueError: where it is none.
+    """
+    try:
+        compiled = re.compile(pattern)
+    except re.error as error:
+        raise ValueError(f"{pattern!r} is no regular expression: {error}") from None
+
+    def found(text: str) -> Values:
+        values = np.zeros(len(text), bool)
+        for match in compiled.finditer(text):
+            values[match.start() : match.end()] = True
+        return values
+
+    return found
+
+
 PROPERTIES: Mapping[str, Callable[[str], Values]] = {
     "inside quotes": inside_quotes,
     "inside single quotes": inside_single_quotes,

@@ -8,6 +8,7 @@ from pathlib import Path
 from torch import nn
 
 from unrolled.errors import DataError
+from unrolled.inspect.neurons import Property
 from unrolled.inspect.report.parts.asked import Asked, Found, Progress
 from unrolled.inspect.report.parts.gradients import (
     attribution_part,
@@ -47,6 +48,7 @@ def report(
     position: int | None = None,
     parts: Sequence[str] | None = None,
     run: Path | None = None,
+    properties: Mapping[str, Property] | None = None,
     name: str = "the model",
     source: str = "the text",
     progress: Progress | None = None,
@@ -63,13 +65,16 @@ def report(
         parts: Those of :data:`PARTS` to look at; by default all that can be.
         run: The directory of the run that trained the model, for ``health``; without one, that
             part is left out.
+        properties: Of the text, that units are compared with beside the usual ones; as in
+            :func:`unrolled.inspect.neurons.neurons`.
         name: What the page calls the model.
         source: What the page calls the text.
         progress: Told what is being done, and which share of all is done, 0 to 1.
 
     Raises:
         TypeError: where it is no language model.
-        ValueError: where a number is out of its range, or there is no such part.
+        ValueError: where a number is out of its range, there is no such part, or a property has
+            another length than what is read.
         ModelError: where a parameter is no finite number.
         DataError: where the text is empty, shorter than asked, or unknown to the model.
         UserError: where matplotlib is not installed.
@@ -107,7 +112,7 @@ def report(
 
         step(part, 0.0)
         at = len(sample) if position is None else position
-        made = PARTS[part](Asked(model, sample, at, run, step))
+        made = PARTS[part](Asked(model, sample, at, run, properties or {}, step))
         if made is not None:
             found.append(made)
     tell("done", 1.0)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from unrolled.inspect.neurons import Property
 from unrolled.inspect.report.section import Section
 from unrolled.inspect.report.text_view import TextView
 from unrolled.inspect.text import TextSample
@@ -23,6 +24,7 @@ class Asked:
         sample: The text.
         position: After how many of its tokens the prediction is traced back.
         run: The directory of the run that trained the model, where there is one.
+        properties: Those of the user's own that units are compared with, by name.
         progress: Told what is being done, and which share of the part is.
     """
 
@@ -30,6 +32,7 @@ class Asked:
     sample: TextSample
     position: int
     run: Path | None
+    properties: Mapping[str, Property]
     progress: Progress
 
 

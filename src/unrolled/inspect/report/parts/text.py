@@ -30,7 +30,7 @@ _NONE = "No property of the text changes in both of its halves, so no unit could
 
 def neurons_part(asked: Asked) -> Found:
     """The text with all units, and those that follow a property of it."""
-    seen = neurons(asked.model, asked.sample, progress=asked.progress)
+    seen = neurons(asked.model, asked.sample, asked.properties, progress=asked.progress)
     unit = asked.model.vocabulary.unit
     bits = float(seen.expected.surprise.nanmean())
     missing = [f"“{r.name}”: {r.note}" for r in seen.rankings.values() if r.note]
@@ -49,7 +49,7 @@ def neurons_part(asked: Asked) -> Found:
     ]
     if missing:
         notes.append(f"Not all properties could be ranked or measured. {'; '.join(missing)}.")
-    top = _top(seen)
+    top = _top(seen, tuple(asked.properties))
     section = Section(
         "neurons",
         "Units over the text",
@@ -64,13 +64,17 @@ def neurons_part(asked: Asked) -> Found:
     return Found(section, text_view(seen, asked.model.vocabulary, top[0].name if top else None))
 
 
-def _top(seen: Neurons) -> tuple[Ranking, FoundUnit] | None:
-    """The property that a unit follows best: of those that take memory, where there are such."""
+def _top(seen: Neurons, own: Sequence[str]) -> tuple[Ranking, FoundUnit] | None:
+    """The property that a unit follows best: of the user's own, or of those that take memory."""
     known = [
         (r, f) for r in seen.rankings.values() for f in r.units[:1] if seen.p_value(r, f) <= LEVEL
     ]
-    remembered = [k for k in known if k[0].name in _REMEMBERED]
-    return max(remembered or known, key=lambda k: _beyond_chance(*k), default=None)
+    chosen = (
+        [k for k in known if k[0].name in own]
+        or [k for k in known if k[0].name in _REMEMBERED]
+        or known
+    )
+    return max(chosen, key=lambda k: _beyond_chance(*k), default=None)
 
 
 def _held_out(seen: Neurons) -> int:
