@@ -52,6 +52,21 @@ def test_by_default_the_parts_add_up(embedding: int) -> None:
     )
 
 
+def test_of_a_chaotic_model_fewer_tokens_get_a_part() -> None:
+    model, text = model_of(scale=10.0), TEXT * 9
+    wide = attribution(model, text, 100, window=100)
+    assert not wide.adds_up
+    assert (len(wide.pieces), wide.points) == (100, MOST_POINTS)
+    told: list[float] = []
+    found = attribution(model, text, 100, progress=lambda _, share: told.append(share))
+    assert found.adds_up
+    assert len(found.pieces) in (50, 25, 12, 6)
+    assert found.pieces == tuple(text[100 - len(found.pieces) : 100])
+    assert (found.target, found.output) == (wide.target, pytest.approx(wide.output))
+    assert told == sorted(told)
+    assert told[-1] == 1
+
+
 def log_p(model: LanguageModel, x: Tensor, before: Tensor, token: int) -> Tensor:
     model.requires_grad_(False)
     state = model(before)[1]

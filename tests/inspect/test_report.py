@@ -197,6 +197,20 @@ def test_a_property_of_ones_own_comes_first() -> None:
     assert next(iter(made.text.ranked)) == "vowel"
 
 
+def test_it_is_told_where_fewer_tokens_than_usual_get_a_part() -> None:
+    model = tiny("lstm").double()
+    notes = report(model, TEXT * 9, parts=["attribution"]).sections[0].notes
+    assert not any("chaotic" in note for note in notes)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.mul_(10)
+    note = report(model, TEXT * 9, parts=["attribution"]).sections[0].notes[-1]
+    told = re.match(r"Only the last (\d+) characters get a part; .* With (\d+) the contrib", note)
+    assert told is not None
+    assert 0 < int(told[1]) < 100
+    assert int(told[2]) == 2 * int(told[1])
+
+
 def test_measures_are_explained_with_their_sign(whole: Report) -> None:
     explained = whole.sections[0].notes[0]
     assert (

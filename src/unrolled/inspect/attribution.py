@@ -5,6 +5,10 @@ the inputs are led from a baseline to what they are, on a straight line, and eac
 of the change of the prediction, ∫ ∂F/∂x_t dx_t.  The parts add up to the whole change, but for the
 error of the quadrature, which is reported.  Gradient × input (Shrikumar et
 al. 2016) is the first-order part at the end of the line: one pass, and it need not add up.
+
+Between a baseline and a text a recurrent network can be chaotic: over a hundred steps of inputs
+that are neither, the prediction may jump thousands of times along the line, and no quadrature adds
+up.  How jagged the line is grows with each step that is led along it, so then fewer tokens are.
 """
 
 from __future__ import annotations
@@ -27,6 +31,8 @@ if TYPE_CHECKING:
 
 Method = Literal["integrated_gradients", "gradient_times_input"]
 
+WINDOW = 100
+"""So many tokens get a part, or half as many, and so on, where more do not add up."""
 MOST_POINTS = 512
 ENOUGH = 0.01
 """The error, as a share of the change (or of one nat, where that is more), that is good enough."""
@@ -61,9 +67,19 @@ class Attribution:
     points: int
 
     @property
+    def change(self) -> float:
+        """Of the log-probability, from the baseline to the text."""
+        return self.output - self.baseline
+
+    @property
     def error(self) -> float:
-        """By how much the parts' sum misses the change from the baseline (completeness)."""
-        return float(self.values.sum()) - (self.output - self.baseline)
+        """By how much the parts' sum misses the change (completeness)."""
+        return float(self.values.sum()) - self.change
+
+    @property
+    def adds_up(self) -> bool:
+        """Whether the error is 1 % of the change at most, or of one nat, where that is more."""
+        return abs(self.error) <= _tolerance(self.change)
 
     def table(self) -> list[dict[str, Any]]:
         """A row a token, the largest part first; positions count from 1."""
@@ -97,7 +113,7 @@ def attribution(
     *,
     points: int | None = None,
     baseline: str | None = None,
-    window: int = 100,
+    window: int | None = None,
     progress: Progress | None = None,
 ) -> Attribution:
     """Measures what a prediction rests on.
@@ -114,7 +130,8 @@ def attribution(
             the change, at most 512, where the prediction changes most. Gradient × input takes one.
         baseline: What stands for no input: a token, or by default the vector of zeros.
         window: So many tokens before ``position`` get a part; those before them are read as they
-            are, and stay.
+            are, and stay. By default 100; of integrated gradients half as many, and so on, as long
+            as the parts don't add up.
         progress: See :data:`unrolled.inspect.given.Progress`.
 
     Raises:
@@ -127,32 +144,71 @@ def attribution(
     sample = TextSample.of(model, text)
     recurrent_layers(model)
     _check(sample, position, method, points, window)
-    first = max(0, position - window)
-    fed = sample.fed.to(model.device)
-    begin = len(sample.before)
+    width = min(position, window or WINDOW)
+    shrinks = window is None and points is None and method == "integrated_gradients"
+    # Each further window has half of the one before.
+    effort = _Effort(width * (points or MOST_POINTS) * (2 if shrinks else 1), progress)
     with evaluating(model), torch.no_grad():
-        state = model(fed[: begin + first])[1] if begin + first else None
-        x = model.vectors(fed[begin + first : begin + position])
-        start = torch.zeros_like(x) if baseline is None else _vector(model, baseline).expand_as(x)
-        logits = model.from_vectors(x, state)[0][-1, 0]
-        token = int(logits.argmax()) if target is None else _token(model, target, "target")
-        line = _Line(model, x, start, state, token, points or MOST_POINTS, progress)
-        zero, output = line.whole(torch.tensor([0.0, 1.0], dtype=torch.float64)).tolist()
-        if method == "gradient_times_input":
-            values, n = line.parts(torch.ones(1, dtype=torch.float64))[0], 1
-        elif points is None:
-            tolerance = ENOUGH * max(abs(output - zero), 1.0)
-            values, n = adaptive(line.parts, line.whole, tolerance, MOST_POINTS)
-        else:
-            values, n = gauss_legendre(line.parts, points), points
-    if progress:
-        progress("attribution", 1.0)
-    if not values.isfinite().all():
+        token = (
+            _likeliest(model, sample, position)
+            if target is None
+            else _token(model, target, "target")
+        )
+        while True:
+            line = _line(model, sample, position, width, token, baseline, effort)
+            found = _along(line, sample, position, method, points)
+            if found.adds_up or width == 1 or not shrinks:
+                break
+            width //= 2
+    effort.done()
+    if not found.values.isfinite().all():
         raise ValueError("the gradient of the prediction is not finite")
+    return found
+
+
+def _likeliest(model: LanguageModel, sample: TextSample, position: int) -> int:
+    fed = sample.fed[: len(sample.before) + position].to(model.device)
+    return int(model(fed)[0][-1, 0].argmax())
+
+
+def _along(
+    line: _Line, sample: TextSample, position: int, method: Method, points: int | None
+) -> Attribution:
+    zero, output = line.whole(torch.tensor([0.0, 1.0], dtype=torch.float64)).tolist()
+    if method == "gradient_times_input":
+        values, n = line.parts(torch.ones(1, dtype=torch.float64))[0], 1
+    elif points is None:
+        values, n = adaptive(line.parts, line.whole, _tolerance(output - zero), MOST_POINTS)
+    else:
+        values, n = gauss_legendre(line.parts, points), points
+    first = position - len(line.x)
     return Attribution(
-        method, position, model.vocabulary.tokens[token], first,
+        method, position, line.model.vocabulary.tokens[line.token], first,
         sample.pieces[first:position], values, output, zero, n,
     )  # fmt: skip
+
+
+def _tolerance(change: float) -> float:
+    return ENOUGH * max(abs(change), 1.0)
+
+
+@dataclass(eq=False)
+class _Effort:
+    """How far a measurement is: ``most`` tokens are gone through at most, over all points."""
+
+    most: int
+    progress: Progress | None
+    spent: int = 0
+
+    def spend(self, tokens: int) -> None:
+        """Tells what was spent before these."""
+        if self.progress:
+            self.progress("attribution", min(1.0, self.spent / self.most))
+        self.spent += tokens
+
+    def done(self) -> None:
+        if self.progress:
+            self.progress("attribution", 1.0)
 
 
 @dataclass(eq=False)
@@ -164,17 +220,13 @@ class _Line:
     start: Tensor
     state: State | None
     token: int
-    most: int
-    progress: Progress | None
-    seen: int = 0
+    effort: _Effort
 
     def parts(self, places: Tensor) -> Tensor:
         """What each vector adds to the derivative at places ``[n]`` of the line, ``[n, T]``."""
         found: list[Tensor] = []
         for some in self._chunks(places):
-            if self.progress:
-                self.progress("attribution", min(1.0, self.seen / self.most))
-            self.seen += len(some)
+            self.effort.spend(len(some) * len(self.x))
             with torch.enable_grad():
                 x = self._at(some).requires_grad_()
                 (slope,) = torch.autograd.grad(self._value(x).sum(), x)
@@ -196,6 +248,19 @@ class _Line:
         return logits.double().log_softmax(-1)[:, self.token]
 
 
+def _line(
+    model: LanguageModel, sample: TextSample, position: int, width: int, token: int,
+    baseline: str | None, effort: _Effort,
+) -> _Line:  # fmt: skip
+    """From the baseline to the last ``width`` tokens, behind those that are read as they are."""
+    fed = sample.fed.to(model.device)
+    end = len(sample.before) + position
+    state = model(fed[: end - width])[1] if end > width else None
+    x = model.vectors(fed[end - width : end])
+    start = torch.zeros_like(x) if baseline is None else _vector(model, baseline).expand_as(x)
+    return _Line(model, x, start, state, token, effort)
+
+
 def _repeated(state: State | None, n: int) -> State | None:
     return None if state is None else tuple(s.repeat(1, n, 1) for s in state)
 
@@ -212,7 +277,9 @@ def _token(model: LanguageModel, token: str, what: str) -> int:
     return tokens.index(token)
 
 
-def _check(sample: TextSample, position: int, method: str, points: int | None, window: int) -> None:
+def _check(
+    sample: TextSample, position: int, method: str, points: int | None, window: int | None
+) -> None:
     if method not in get_args(Method):
         raise ValueError(f"method must be one of {', '.join(get_args(Method))}, got {method!r}")
     if not 1 <= position <= len(sample):

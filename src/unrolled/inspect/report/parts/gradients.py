@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from unrolled.inspect.attribution import attribution
+from unrolled.inspect.attribution import WINDOW, attribution
 from unrolled.inspect.gradient_flow import STEPS, GradientFlow, LayerFlow, gradient_flow
 from unrolled.inspect.jacobians import Jacobians, jacobians
 from unrolled.inspect.lyapunov import Lyapunov, lyapunov
@@ -155,9 +155,11 @@ def attribution_part(asked: Asked) -> Found:
     found = attribution(
         asked.model, asked.sample.text, asked.position, progress=within(asked.progress, 0.0, 0.9)
     )
+    width = len(found.pieces)
     plain = attribution(
-        asked.model, asked.sample.text, asked.position, method="gradient_times_input"
-    )
+        asked.model, asked.sample.text, asked.position,
+        method="gradient_times_input", window=width,
+    )  # fmt: skip
     unit = asked.model.vocabulary.unit
     row = found.table()[0]
     weighs = _shown(row["token"])
@@ -191,8 +193,20 @@ def attribution_part(asked: Asked) -> Found:
                 "line from no input to the text: the contributions add up to the change of the "
                 f"log-probability, {numeral(found.output - found.baseline)} nats, but for "
                 f"{numeral(abs(found.error), 2)}.",
+                *_narrowed(width, min(WINDOW, asked.position), unit),
             ),
         )
+    )
+
+
+def _narrowed(width: int, wanted: int, unit: str) -> tuple[str, ...]:
+    """Why fewer tokens than usual get a part, where they do."""
+    if width == wanted:
+        return ()
+    return (
+        f"Only the last {width} {unit}s get a part; those before them are read as they are. With "
+        f"{2 * width} the contributions do not add up: between no input and the text the network "
+        "is chaotic, and its prediction jumps too often along the line.",
     )
 
 
