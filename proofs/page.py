@@ -27,9 +27,11 @@ the figures are those of the report at the command's end, on the part that is he
 95 % interval; where a cell was trained with several seeds, their median, lowest and highest.
 Settings were chosen for the first cell of a table, on validation parts, and are the same for each
 cell, so that the cells are compared as they are and not as they could be; `light_gru` is a cell of
-one's own (`proofs/cell.py`). Minutes are those of training by the clock, on a shared machine, and
-say little more than their order; processor minutes are those of the whole command, evaluation and
-report with it, all threads together.
+one's own (`proofs/cell.py`). Where the steps are "so many of so many", the model is that of the
+step that was best on validation; an early one tells that training went wrong afterwards, as that of
+other cells can at a rate that suits an LSTM. Minutes are those of training by the clock, on a
+shared machine, and say little more than their order; processor minutes are those of the whole
+command, evaluation and report with it, all threads together.
 
 `python -m proofs.run DATA` runs what is missing, `python -m proofs.page` makes this page."""
 
@@ -109,7 +111,7 @@ def _cells(proof: Proof, runs: Sequence[Run]) -> str:
         figures = [_spread([_figure(run, name) for run in of_cell]) for name in names]
         lines.append(
             f"| `{_name(cell)}` | {' | '.join(figures)} | "
-            f"{of_cell[0].parameters:,} | {statistics.median(r.steps for r in of_cell):,.0f} | "
+            f"{of_cell[0].parameters:,} | {_steps(of_cell)} | "
             f"{_minutes([r.seconds for r in of_cell])} | "
             f"{_minutes([r.cpu_seconds for r in of_cell])} | {len(of_cell)} |"
         )
@@ -118,6 +120,13 @@ def _cells(proof: Proof, runs: Sequence[Run]) -> str:
 
 def _name(cell: str) -> str:
     return cell.rpartition(":")[2]
+
+
+def _steps(runs: Sequence[Run]) -> str:
+    """All steps, and which of them made the model that is kept, where it is not the last."""
+    steps = statistics.median(r.steps for r in runs)
+    best = statistics.median(r.best_step for r in runs)
+    return f"{steps:,.0f}" if best == steps else f"{best:,.0f} of {steps:,.0f}"
 
 
 def _minutes(seconds: Sequence[float | None]) -> str:
