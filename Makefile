@@ -21,7 +21,7 @@ demo: $(VENV)/.installed-cli ## train a character LSTM on Python's standard libr
 	$(BIN)/unrolled $(DEMO)
 
 test: $(VENV)/.installed-test ## run the tests, as many at once as there are cores
-	$(BIN)/python -m pytest -n auto --dist worksteal
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist worksteal
 
 check: $(VENV)/.installed-dev ## formatter, linter and type checker; changes nothing
 	$(BIN)/ruff format --check .
