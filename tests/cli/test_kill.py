@@ -16,7 +16,7 @@ OPTIONS = [
     *["--batch-size", "4", "--window", "8", "--epochs", "2", "--samples", "3"],
     *["--sample-length", "20", "--evaluate-every", "20", "--log-every", "3", "--device", "cpu"],
 ]
-MOST_KILLS = 7
+MOST_KILLS = 5
 
 
 def process(corpus: Path, output: Path, *more: str) -> "subprocess.Popen[bytes]":
@@ -47,6 +47,18 @@ def wait_for(running: "subprocess.Popen[bytes]", words: bytes) -> None:
             return
 
 
+def reached(output: Path) -> int:
+    """The step of the newest checkpoint."""
+    names = [path.stem for path in (output / "training").glob("step-*.safetensors")]
+    return max((int(name.removeprefix("step-")) for name in names), default=0)
+
+
+def wait_for_step(running: "subprocess.Popen[bytes]", output: Path, step: int) -> None:
+    """Until a checkpoint of that step or a later one is there, or the run has ended."""
+    while reached(output) < step and running.poll() is None:
+        time.sleep(0.001)
+
+
 def test_killed_at_random_moments_and_resumed_is_as_never_killed(tmp_path: Path):
     corpus = tmp_path / "corpus.txt"
     corpus.write_text(TEXT)
@@ -57,28 +69,26 @@ def test_killed_at_random_moments_and_resumed_is_as_never_killed(tmp_path: Path)
         wait_for(whole, b"training: ")
         starts = time.monotonic() - begun
         said, _ = whole.communicate()
-        trains = time.monotonic() - begun - starts
     assert whole.returncode == 0, said
     expected = results(tmp_path / "whole")
     assert {"model.safetensors", "training/metrics.jsonl"} < expected.keys()
 
     draw = random.Random(3)
     output = tmp_path / "killed"
-    places: list[str] = []
+    places: list[int] = []
     while True:
         with process(corpus, output, *often, "--resume") as running:
-            if len(places) < 2:
-                time.sleep(draw.uniform(0.2, 1.2) * starts)
+            if not places:
+                time.sleep(draw.uniform(0.2, 0.9) * starts)
                 running.kill()
             elif len(places) < MOST_KILLS:
-                wait_for(running, b"training: ")
-                time.sleep(draw.uniform(0.0, 0.3) * trains)
+                wait_for_step(running, output, places[-1] + draw.randint(3, 40))
+                time.sleep(draw.uniform(0, 0.02))
                 running.kill()
             said, _ = running.communicate()
         if running.returncode != -signal.SIGKILL:
             break
-        steps = sorted((output / "training").glob("step-*.safetensors"))
-        places.append(steps[-1].stem if steps else "before the first")
+        places.append(reached(output))
     assert running.returncode == 0, said
     assert results(output) == expected
     assert len(set(places)) >= 3, places
