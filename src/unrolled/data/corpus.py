@@ -91,7 +91,7 @@ def _find_one(spec: str, pattern: str) -> list[Source]:
         if not files:
             raise DataError(f"the directory {spec} holds no file that matches {pattern!r}")
     elif path.is_fifo():
-        with path.open("rb") as pipe:
+        with _readable(spec), path.open("rb") as pipe:
             return [_spool(pipe, spec)]
     elif path.exists():
         files = [path]
@@ -252,7 +252,7 @@ def _decode(
 
 
 def _blocks(source: Source) -> Iterator[bytes]:
-    with _readable(source), source.path.open("rb") as raw:
+    with _readable(source.name), source.path.open("rb") as raw:
         compressed = raw.read(2) == _GZIP_MAGIC
         raw.seek(0)
         file = cast("BinaryIO", gzip.GzipFile(fileobj=raw)) if compressed else raw
@@ -261,10 +261,10 @@ def _blocks(source: Source) -> Iterator[bytes]:
 
 
 @contextmanager
-def _readable(source: Source) -> Generator[None, None, None]:
+def _readable(name: str) -> Generator[None, None, None]:
     try:
         yield
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-        raise DataError(f"{source.name} is a damaged gzip file: {error}") from error
+        raise DataError(f"{name} is a damaged gzip file: {error}") from error
     except OSError as error:
-        raise DataError(f"can't read {source.name}: {error.strerror or error}") from error
+        raise DataError(f"can't read {name}: {error.strerror or error}") from error
